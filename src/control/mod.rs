@@ -1,0 +1,1 @@
+//! What administrators and operators can do, once, for every face of it.

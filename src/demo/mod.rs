@@ -1,0 +1,1 @@
+//! The little ERP and the guided demo.

@@ -1,0 +1,21 @@
+//! The words that every other module shares: typed ids, secrets, time, addresses and the codes of an answer.
+
+mod actor;
+mod answer;
+mod clock;
+mod entropy;
+mod id;
+mod issued;
+mod name;
+mod path;
+mod secret;
+
+pub use actor::{Actor, Principal};
+pub use answer::{Cause, Code};
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use entropy::{Entropy, EntropyError, SystemEntropy};
+pub use id::{AccountId, CredentialId, IdError, RequestId, TokenId};
+pub use issued::{IssuedKind, IssuedSecret, NotIssued};
+pub use name::{AccountName, EndpointId, NameError, PolicyName, RuleId, ScheduleName, UpstreamName};
+pub use path::{CanonicalPath, PathRefused, Target};
+pub use secret::Secret;

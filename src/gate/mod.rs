@@ -1,0 +1,1 @@
+//! The whole decision about a request, on one screen.

@@ -1,0 +1,1 @@
+//! The only folder that knows Pingora's server: phases, peers, answers, listeners.

@@ -1,0 +1,1 @@
+//! What passes between client and ERP: headers, bodies, previews.

@@ -1,0 +1,1 @@
+//! When the API is open: windows, holidays, the next change.

@@ -1,0 +1,1 @@
+//! The only SQL on the state database: pool, migrations, one file per table.
