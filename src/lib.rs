@@ -8,10 +8,10 @@
 pub mod domain;
 pub mod config;
 pub mod secrets;
+pub mod kill_switch;
 pub mod store;
 pub mod audit;
 pub mod schedule;
-pub mod kill_switch;
 pub mod directory;
 pub mod policy;
 pub mod upstream;
@@ -22,5 +22,5 @@ pub mod proxy;
 pub mod control;
 pub mod telemetry;
 pub mod app;
-pub mod cli;
 pub mod demo;
+pub mod cli;
