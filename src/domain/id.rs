@@ -74,6 +74,10 @@ uuid_id!(
     AccountId
 );
 uuid_id!(
+    /// A portal user.
+    UserId
+);
+uuid_id!(
     /// A credential set. Its text form is the client id of OAuth.
     CredentialId
 );

@@ -14,7 +14,7 @@ pub use actor::{Actor, Principal};
 pub use answer::{Cause, Code};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
-pub use id::{AccountId, CredentialId, IdError, RequestId, TokenId};
+pub use id::{AccountId, CredentialId, IdError, RequestId, TokenId, UserId};
 pub use issued::{IssuedKind, IssuedSecret, NotIssued};
 pub use name::{AccountName, EndpointId, NameError, PolicyName, RuleId, ScheduleName, UpstreamName};
 pub use path::{CanonicalPath, PathRefused, Target};
