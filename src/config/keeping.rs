@@ -1,0 +1,183 @@
+//! `store:`, `audit:`, `policies:` and `admin:`: what is kept, where, and how surely.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::HeaderName;
+
+use super::decode::{Choice, Section, Wrong};
+use super::scalar;
+use super::tree::Node;
+
+/// The databases.
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// The folder of `erp-access.db` and `audit.db`.
+    pub directory: PathBuf,
+    /// How surely a committed change survives a power cut.
+    pub synchronous: Synchronous,
+    /// A statement waits this long for another writer.
+    pub busy_timeout: Duration,
+    /// Connections of the pool.
+    pub connections: u32,
+}
+
+/// How surely a commit survives a power cut (SQLite `PRAGMA synchronous`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Synchronous {
+    /// It does.
+    Full,
+    /// The last commits may be lost.
+    Normal,
+}
+
+impl Choice for Synchronous {
+    const WORDS: &'static [(&'static str, Self)] = &[("full", Self::Full), ("normal", Self::Normal)];
+}
+
+impl Store {
+    pub(super) fn read(section: &Section<'_, '_>) -> Self {
+        Self {
+            directory: section.path("directory", "/var/lib/erp-access"),
+            synchronous: section.choice("synchronous", Synchronous::Full),
+            busy_timeout: section.duration(
+                "busy_timeout",
+                Duration::from_secs(5),
+                Duration::from_millis(100)..=Duration::from_mins(1),
+            ),
+            connections: section.whole("connections", 4, 1..=64),
+        }
+    }
+
+    /// The database of accounts, credentials, grants and tokens.
+    #[must_use]
+    pub fn state_file(&self) -> PathBuf {
+        self.directory.join("erp-access.db")
+    }
+
+    /// The database of audit rows.
+    #[must_use]
+    pub fn audit_file(&self) -> PathBuf {
+        self.directory.join("audit.db")
+    }
+}
+
+/// The audit trail.
+#[derive(Debug, Clone)]
+pub struct Audit {
+    /// When a decision must be on disk.
+    pub guarantee: Guarantee,
+    /// How surely a committed row survives a power cut.
+    pub synchronous: Synchronous,
+    /// Rows that may wait for the writer.
+    pub queue_rows: u32,
+    /// Rows that may wait for the writer, in bytes.
+    pub queue_bytes: u64,
+    /// A request waits this long for room in the queue, then it is refused.
+    pub reserve_timeout: Duration,
+    /// Bytes kept of a request's and of an answer's body; 0 keeps none.
+    pub preview_bytes: u64,
+    /// What is secret besides what always is.
+    pub redact: Redact,
+    /// The name of this process in audit rows.
+    pub node: String,
+}
+
+/// When the decision row must be on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guarantee {
+    /// Before the ERP sees a byte.
+    BeforeRelay,
+    /// With the outcome; a crash may lose rows of requests in progress.
+    AfterResponse,
+}
+
+impl Choice for Guarantee {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("before_relay", Self::BeforeRelay), ("after_response", Self::AfterResponse)];
+}
+
+/// What is secret besides what always is.
+#[derive(Debug, Clone, Default)]
+pub struct Redact {
+    /// Header fields.
+    pub headers: Vec<HeaderName>,
+    /// Names of JSON members, form fields and query parameters; case does not matter.
+    pub fields: Vec<String>,
+}
+
+impl Audit {
+    pub(super) fn read(section: &Section<'_, '_>) -> Self {
+        Self {
+            guarantee: section.choice("guarantee", Guarantee::BeforeRelay),
+            synchronous: section.choice("synchronous", Synchronous::Full),
+            queue_rows: section.whole("queue_rows", 8192, 16..=1_000_000),
+            queue_bytes: section.size("queue_bytes", 64 << 20, 1 << 20..=4 << 30),
+            reserve_timeout: section.duration(
+                "reserve_timeout",
+                Duration::from_millis(50),
+                Duration::ZERO..=Duration::from_secs(10),
+            ),
+            preview_bytes: section.size("preview_bytes", 2048, 0..=64 << 10),
+            redact: section.section("redact", |redact| Redact {
+                headers: redact.list("headers", Vec::new(), ToString::to_string, header_name),
+                fields: redact.list(
+                    "fields",
+                    Vec::new(),
+                    |field| scalar::quoted(field),
+                    |node| scalar::text(node).map(str::to_owned),
+                ),
+            }),
+            node: section.value("node", host_name(), String::clone, node_id),
+        }
+    }
+}
+
+/// The name of a header field.
+pub(super) fn header_name(node: &Node) -> Result<HeaderName, Wrong> {
+    scalar::text(node)?.parse().map_err(|_| Wrong::new("is not the name of a header field"))
+}
+
+/// The policy files.
+#[derive(Debug, Clone)]
+pub struct Policies {
+    /// Their folder.
+    pub directory: PathBuf,
+    /// Whether changes are taken over while the gateway runs.
+    pub watch: bool,
+}
+
+impl Policies {
+    pub(super) fn read(section: &Section<'_, '_>) -> Self {
+        Self { directory: section.path("directory", "policies"), watch: section.switch("watch", true) }
+    }
+}
+
+/// The admin API.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// The socket that the command line speaks to.
+    pub socket: PathBuf,
+}
+
+impl Admin {
+    pub(super) fn read(section: &Section<'_, '_>) -> Self {
+        Self { socket: section.path("socket", "/run/erp-access/admin.sock") }
+    }
+}
+
+fn is_node_id(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    (1..=64).contains(&text.len()) && text.bytes().all(plain)
+}
+
+fn node_id(node: &Node) -> Result<String, Wrong> {
+    let text = scalar::text(node)?;
+    let wrong = || Wrong::new("is not a node name").with_help("use 1 to 64 of A-Z a-z 0-9 . _ -");
+    is_node_id(text).then(|| text.to_owned()).ok_or_else(wrong)
+}
+
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    Some(name.trim()).filter(|name| is_node_id(name)).unwrap_or("node").to_owned()
+}
