@@ -1,1 +1,47 @@
 //! The only SQL on the state database: pool, migrations, one file per table.
+//!
+//! Every change of state goes through [`Store::change`]: one transaction with its rows, its entry in the stream of
+//! changes and the next number of that stream. All functions block.
+
+mod accounts;
+mod canary;
+mod changes;
+mod credentials;
+mod database;
+mod lock;
+mod policies;
+mod schema;
+mod switches;
+mod tokens;
+mod upstreams;
+mod users;
+
+pub use accounts::{Account, AccountState};
+pub use changes::{Change, ChangeTransaction, RecordedChange, Seq};
+pub use credentials::{Credential, CredentialKind, CredentialState, Grant};
+pub use database::{Store, StoreError, StoreSettings, Synchronous};
+pub use lock::StoreLock;
+pub use policies::PolicyText;
+pub use tokens::TokenRow;
+pub use upstreams::{SealedSecrets, SealedSession};
+pub use users::{NewUser, Role};
+
+use jiff::Timestamp;
+
+/// Times are kept as microseconds since 1970-01-01T00:00:00Z.
+fn to_sql(at: Timestamp) -> i64 {
+    at.as_microsecond()
+}
+
+fn from_sql(micros: i64) -> Timestamp {
+    Timestamp::from_microsecond(micros).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// A text in the database that this version did not write.
+fn unknown(column: usize, text: &str) -> rusqlite::Error {
+    let error = format!("`{text}` is not a value of this version");
+    rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error.into())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,225 @@
+//! The tables of credential sets and of what is granted to them.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, params};
+
+use super::{ChangeTransaction, Store, StoreError, from_sql, to_sql, unknown};
+use crate::domain::{AccountId, CredentialId, PolicyName};
+use crate::secrets::KeyedHash;
+
+/// What an integration holds: a client id, an API password, an x-api-key.
+#[derive(Debug, Clone)]
+pub struct Credential {
+    /// Its id, the client id of OAuth.
+    pub id: CredentialId,
+    /// The account that owns it.
+    pub account: AccountId,
+    /// What people call it.
+    pub name: String,
+    /// Whether it is held to its grants.
+    pub kind: CredentialKind,
+    /// Whether it can be used.
+    pub state: CredentialState,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
+    /// The Argon2id hash of its password, as a PHC string.
+    pub password_hash: String,
+    /// The keyed hash of its x-api-key.
+    pub api_key_hash: KeyedHash,
+    /// When it was issued.
+    pub created_at: Timestamp,
+    /// The policies that it holds.
+    pub grants: Vec<Grant>,
+}
+
+/// Whether a credential set is held to its grants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CredentialKind {
+    /// Only what granted policies allow.
+    Bounded,
+    /// Every mapped endpoint.
+    Unrestricted,
+}
+
+/// Whether a credential set can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CredentialState {
+    /// It can.
+    Active,
+    /// It cannot for now.
+    Disabled,
+    /// It never can again.
+    Revoked,
+}
+
+/// A policy held by a credential set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// The policy.
+    pub policy: PolicyName,
+    /// When the grant ends.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl CredentialKind {
+    /// The text as stored and shown.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bounded => "bounded",
+            Self::Unrestricted => "unrestricted",
+        }
+    }
+}
+
+impl CredentialState {
+    /// The text as stored and shown.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Disabled => "disabled",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+impl Store {
+    /// All credential sets with their grants.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn credentials(&self) -> Result<Vec<Credential>, StoreError> {
+        let connection = self.connection()?;
+        let mut grants = grants(&connection)?;
+        let mut statement = connection.prepare(
+            "SELECT id, account, name, kind, state, expires_at, password_hash, api_key_hash, created_at FROM credential",
+        )?;
+        let rows = statement.query_map([], |row| {
+            let id = CredentialId::from_bytes(row.get(0)?);
+            let kind: String = row.get(3)?;
+            let state: String = row.get(4)?;
+            Ok(Credential {
+                id,
+                account: AccountId::from_bytes(row.get(1)?),
+                name: row.get(2)?,
+                kind: match kind.as_str() {
+                    "bounded" => CredentialKind::Bounded,
+                    "unrestricted" => CredentialKind::Unrestricted,
+                    other => return Err(unknown(3, other)),
+                },
+                state: match state.as_str() {
+                    "active" => CredentialState::Active,
+                    "disabled" => CredentialState::Disabled,
+                    "revoked" => CredentialState::Revoked,
+                    other => return Err(unknown(4, other)),
+                },
+                expires_at: row.get::<_, Option<_>>(5)?.map(from_sql),
+                password_hash: row.get(6)?,
+                api_key_hash: KeyedHash::from_bytes(row.get(7)?),
+                created_at: from_sql(row.get(8)?),
+                grants: grants.remove(&id).unwrap_or_default(),
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+fn grants(connection: &Connection) -> Result<HashMap<CredentialId, Vec<Grant>>, StoreError> {
+    let mut statement = connection.prepare("SELECT credential, policy, expires_at FROM granted ORDER BY policy")?;
+    let rows = statement.query_map([], |row| {
+        let policy: String = row.get(1)?;
+        let policy = policy.parse().map_err(|_| unknown(1, &policy))?;
+        let grant = Grant { policy, expires_at: row.get::<_, Option<_>>(2)?.map(from_sql) };
+        Ok((CredentialId::from_bytes(row.get(0)?), grant))
+    })?;
+    let mut grants: HashMap<_, Vec<_>> = HashMap::new();
+    for row in rows {
+        let (credential, grant) = row?;
+        grants.entry(credential).or_default().push(grant);
+    }
+    Ok(grants)
+}
+
+impl ChangeTransaction<'_> {
+    /// Adds a credential set with its grants.
+    ///
+    /// # Errors
+    /// On a fault of the database.
+    pub fn insert_credential(&self, credential: &Credential) -> Result<(), StoreError> {
+        self.connection().execute(
+            "INSERT INTO credential (id, account, name, kind, state, expires_at, password_hash, api_key_hash,
+                created_at, changed_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)",
+            params![
+                credential.id.as_bytes(),
+                credential.account.as_bytes(),
+                credential.name,
+                credential.kind.as_str(),
+                credential.state.as_str(),
+                credential.expires_at.map(to_sql),
+                credential.password_hash,
+                credential.api_key_hash.as_bytes(),
+                to_sql(credential.created_at),
+            ],
+        )?;
+        credential.grants.iter().try_for_each(|grant| self.insert_grant(credential.id, grant, credential.created_at))
+    }
+
+    /// Writes a credential set's state.
+    ///
+    /// # Errors
+    /// When there is no such set, or on a fault of the database.
+    pub fn update_credential_state(
+        &self,
+        id: CredentialId,
+        state: CredentialState,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let affected = self.connection().execute(
+            // INVARIANT: revoked is final, in the database too.
+            "UPDATE credential SET state = ?2, changed_at = ?3 WHERE id = ?1 AND state <> 'revoked'",
+            params![id.as_bytes(), state.as_str(), to_sql(at)],
+        )?;
+        if affected == 1 { Ok(()) } else { Err(StoreError::Affected("update credential", affected)) }
+    }
+
+    /// Keeps another hash of a credential set's password.
+    ///
+    /// # Errors
+    /// When there is no such set, or the database cannot be written.
+    pub fn update_password_hash(&self, id: CredentialId, hash: &str, at: Timestamp) -> Result<(), StoreError> {
+        let affected = self.connection().execute(
+            "UPDATE credential SET password_hash = ?2, changed_at = ?3 WHERE id = ?1",
+            params![id.as_bytes(), hash, to_sql(at)],
+        )?;
+        if affected == 1 { Ok(()) } else { Err(StoreError::Affected("update credential", affected)) }
+    }
+
+    /// Grants a policy, or changes when the grant ends.
+    ///
+    /// # Errors
+    /// On a fault of the database.
+    pub fn insert_grant(&self, id: CredentialId, grant: &Grant, at: Timestamp) -> Result<(), StoreError> {
+        self.connection().execute(
+            "INSERT INTO granted (credential, policy, expires_at, created_at) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (credential, policy) DO UPDATE SET expires_at = excluded.expires_at",
+            params![id.as_bytes(), grant.policy.as_str(), grant.expires_at.map(to_sql), to_sql(at)],
+        )?;
+        Ok(())
+    }
+
+    /// Takes a grant back.
+    ///
+    /// # Errors
+    /// When it is not there, or on a fault of the database.
+    pub fn delete_grant(&self, id: CredentialId, policy: &PolicyName) -> Result<(), StoreError> {
+        let affected = self.connection().execute(
+            "DELETE FROM granted WHERE credential = ?1 AND policy = ?2",
+            params![id.as_bytes(), policy.as_str()],
+        )?;
+        if affected == 1 { Ok(()) } else { Err(StoreError::Affected("delete grant", affected)) }
+    }
+}

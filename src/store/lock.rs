@@ -1,0 +1,29 @@
+//! One process owns a store.
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+
+use super::StoreError;
+use super::database::create_private;
+
+/// The ownership of a store; given back when dropped, and by the kernel when the process ends in any way.
+#[derive(Debug)]
+pub struct StoreLock {
+    _file: File,
+}
+
+impl StoreLock {
+    /// Takes the ownership of the store in this folder.
+    ///
+    /// # Errors
+    /// When another process has it, or the folder cannot be written.
+    pub fn take(directory: &Path) -> Result<Self, StoreError> {
+        let path = directory.join("lock");
+        let file = create_private(directory, &path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::Owned(directory.to_owned())),
+            Err(TryLockError::Error(error)) => Err(StoreError::File(path, error)),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The tables, as numbered migrations. A migration that has been released is never changed.
+
+use rusqlite_migration::M;
+
+pub(super) const MIGRATIONS: &[M<'_>] = &[M::up(
+    "CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
+
+    CREATE TABLE account (
+        id BLOB PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        state TEXT NOT NULL CHECK (state IN ('active', 'suspended')),
+        reason TEXT,
+        changed_at INTEGER NOT NULL,
+        created_at INTEGER NOT NULL
+    ) STRICT;
+
+    CREATE TABLE credential (
+        id BLOB PRIMARY KEY,
+        account BLOB NOT NULL REFERENCES account (id),
+        name TEXT NOT NULL,
+        kind TEXT NOT NULL CHECK (kind IN ('bounded', 'unrestricted')),
+        state TEXT NOT NULL CHECK (state IN ('active', 'disabled', 'revoked')),
+        expires_at INTEGER,
+        password_hash TEXT NOT NULL,
+        api_key_hash BLOB NOT NULL UNIQUE,
+        created_at INTEGER NOT NULL,
+        changed_at INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX credential_account ON credential (account);
+
+    CREATE TABLE granted (
+        credential BLOB NOT NULL REFERENCES credential (id),
+        policy TEXT NOT NULL,
+        expires_at INTEGER,
+        created_at INTEGER NOT NULL,
+        PRIMARY KEY (credential, policy)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE token (
+        hash BLOB PRIMARY KEY,
+        id BLOB NOT NULL UNIQUE,
+        credential BLOB NOT NULL REFERENCES credential (id),
+        issued_at INTEGER NOT NULL,
+        expires_at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX token_credential ON token (credential);
+    CREATE INDEX token_expiry ON token (expires_at);
+
+    CREATE TABLE kill_switch (
+        scope TEXT PRIMARY KEY,
+        message TEXT,
+        reason TEXT NOT NULL,
+        engaged_by TEXT NOT NULL,
+        engaged_at INTEGER NOT NULL
+    ) STRICT;
+
+    CREATE TABLE upstream_secret (
+        upstream TEXT PRIMARY KEY,
+        username BLOB,                   -- sealed
+        password BLOB,                   -- sealed
+        api_key BLOB,                    -- sealed
+        version INTEGER NOT NULL,
+        changed_at INTEGER NOT NULL
+    ) STRICT;
+
+    CREATE TABLE upstream_session (
+        upstream TEXT PRIMARY KEY,
+        sealed BLOB NOT NULL,
+        secret_version INTEGER NOT NULL,
+        signed_in_at INTEGER NOT NULL,
+        expires_at INTEGER
+    ) STRICT;
+
+    CREATE TABLE policy_text (hash BLOB PRIMARY KEY, text BLOB NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE policy_snapshot (
+        hash BLOB PRIMARY KEY,
+        listing TEXT NOT NULL,           -- JSON: {path: hash of the text}
+        first_used_at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE portal_user (
+        id BLOB PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        role TEXT NOT NULL CHECK (role IN ('admin', 'operator', 'auditor', 'client')),
+        password_hash TEXT NOT NULL,
+        must_change_password INTEGER NOT NULL,
+        created_at INTEGER NOT NULL
+    ) STRICT;
+
+    CREATE TABLE change (
+        seq INTEGER PRIMARY KEY,
+        at INTEGER NOT NULL,
+        actor TEXT NOT NULL,
+        operation TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        account BLOB,
+        credential BLOB,
+        detail TEXT
+    ) STRICT;
+    CREATE TRIGGER change_stays BEFORE UPDATE ON change BEGIN SELECT RAISE(ABORT, 'changes are append-only'); END;
+    CREATE TRIGGER change_remains BEFORE DELETE ON change BEGIN SELECT RAISE(ABORT, 'changes are append-only'); END;",
+)];
