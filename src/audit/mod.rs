@@ -1,5 +1,21 @@
 //! The record of who did what, when and why it was let through.
+//!
+//! A row has two append-only records: the *decision*, committed before the ERP sees a byte, and the *outcome*, written
+//! when the exchange is over. Denials and other rows that are over at once have a decision record only.
 
+mod auditor;
+mod entry;
+mod recover;
 mod redact;
+mod search;
+mod table;
+mod writer;
 
-pub use redact::{Preview, PreviewCollector, Redactor};
+pub use auditor::{AuditUnavailable, Auditor, Guarantee, OpenRow, QueueSettings, Slot};
+pub use entry::{Decision, End, Entry, Kind, Outcome, Step, Verdict};
+pub use redact::{ContentDescription, Preview, PreviewCollector, RedactionLists, Redactor};
+pub use search::{Filter, Row, StoredOutcome};
+pub use table::{AuditError, AuditSettings, Synchronous};
+
+#[cfg(test)]
+mod tests;

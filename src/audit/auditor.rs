@@ -1,0 +1,285 @@
+//! The side of the audit trail that is asked: room is reserved here before a request is let in.
+
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use r2d2_sqlite::SqliteConnectionManager;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::domain::{Clock, RequestId};
+
+use super::entry::{End, Entry, Outcome};
+use super::recover;
+use super::search::{self, Filter, Row};
+use super::table::{self, AuditError, AuditSettings, Record};
+use super::writer::{Job, Writer, WriterState};
+
+/// Memory that one row may take besides its previews: path, query, names, verdicts.
+const ROW_BYTES: usize = 24 * 1024;
+
+/// The row cannot be written (disk, lock, full queue): nothing may pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the audit row cannot be written")]
+pub struct AuditUnavailable;
+
+/// When a relay may begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guarantee {
+    /// When its decision record is committed.
+    BeforeRelay,
+    /// When room for its records is reserved; both are committed soon after.
+    AfterResponse,
+}
+
+/// How rows are queued.
+#[derive(Debug, Clone)]
+pub struct QueueSettings {
+    /// Records waiting at most.
+    pub rows: usize,
+    /// Bytes waiting at most.
+    pub bytes: usize,
+    /// Bytes of a body's preview at most.
+    pub preview_bytes: usize,
+    /// How long a request may wait for room.
+    pub reserve_timeout: Duration,
+    /// When a relay may begin.
+    pub guarantee: Guarantee,
+    /// The name of this node in each row.
+    pub node: String,
+}
+
+/// Writes audit rows and answers questions about them.
+#[derive(Debug)]
+pub struct Auditor {
+    queue: Sender<Job>,
+    room: Arc<Semaphore>,
+    settings: QueueSettings,
+    pool: r2d2::Pool<SqliteConnectionManager>,
+    state: Arc<WriterState>,
+    clock: Arc<dyn Clock>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Auditor {
+    /// Creates `audit.db` where it is missing and brings it to this version's format.
+    ///
+    /// # Errors
+    /// When the file cannot be written or is of a newer version.
+    pub fn migrate(settings: &AuditSettings) -> Result<(), AuditError> {
+        table::migrate(settings)
+    }
+
+    /// Opens `audit.db`, closes rows left open by a crash and starts the writer.
+    ///
+    /// # Errors
+    /// When the database is missing, of another version, or cannot be written.
+    pub fn open(
+        settings: &AuditSettings,
+        queue_settings: QueueSettings,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, AuditError> {
+        let pool = table::open(settings)?;
+        let interrupted = recover::close_open_rows(&mut *pool.get()?, clock.now())?;
+        if interrupted > 0 {
+            log::warn!("{interrupted} relays of the last run had no outcome; their audit rows now say `interrupted`");
+        }
+        let state = Arc::new(WriterState::default());
+        let (queue, jobs) = channel();
+        let writer =
+            Writer::new(jobs, pool.clone(), queue_settings.node.clone(), Arc::clone(&state), Arc::clone(&clock));
+        let thread = std::thread::Builder::new()
+            .name("audit-writer".into())
+            .spawn(move || writer.run())
+            .map_err(|error| AuditError::File(settings.file(), error))?;
+        let exchange_bytes = ROW_BYTES + 4 * queue_settings.preview_bytes;
+        let exchanges = (queue_settings.rows / 2).min(queue_settings.bytes / exchange_bytes).max(1);
+        Ok(Self {
+            queue,
+            room: Arc::new(Semaphore::new(exchanges)),
+            settings: queue_settings,
+            pool,
+            state,
+            clock,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Reserves room for both records of a row. A request that has a slot cannot find the queue full later.
+    ///
+    /// # Errors
+    /// When the queue stays full for the configured time.
+    pub async fn reserve(&self) -> Result<Slot, AuditUnavailable> {
+        let room = match Arc::clone(&self.room).try_acquire_owned() {
+            Ok(room) => room,
+            Err(_) => tokio::time::timeout(self.settings.reserve_timeout, Arc::clone(&self.room).acquire_owned())
+                .await
+                .map_err(|_| AuditUnavailable)?
+                .map_err(|_| AuditUnavailable)?,
+        };
+        Ok(Slot { room, queue: self.queue.clone(), guarantee: self.settings.guarantee, clock: Arc::clone(&self.clock) })
+    }
+
+    /// Writes a row that is over at once, waiting for the commit. For the command line and for start and stop.
+    ///
+    /// # Errors
+    /// When it could not be written.
+    pub fn write_blocking(&self, entry: Entry) -> Result<(), AuditUnavailable> {
+        let (sender, receiver) = oneshot::channel();
+        let record = Record::Decision(Box::new(entry));
+        self.queue.send(Job::Write { record, committed: Some(sender), room: None }).map_err(|_| AuditUnavailable)?;
+        receiver.blocking_recv().map_err(|_| AuditUnavailable)?
+    }
+
+    /// The number of the last change of state that has its audit row.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn last_change(&self) -> Result<u64, AuditError> {
+        recover::last_change(&*self.pool.get()?)
+    }
+
+    /// The newest rows that fit the filter, newest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn search(&self, filter: &Filter) -> Result<Vec<Row>, AuditError> {
+        search::search(&*self.pool.get()?, filter)
+    }
+
+    /// The row with this id.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn find(&self, id: RequestId) -> Result<Option<Row>, AuditError> {
+        search::find(&*self.pool.get()?, id)
+    }
+
+    /// Whether the last attempt to write failed.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        self.state.failing.load(Ordering::Relaxed)
+    }
+
+    /// Records written since the start.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.state.written.load(Ordering::Relaxed)
+    }
+
+    /// Writes what is queued and ends the writer. Rows given to it later are refused.
+    pub fn stop(&self) {
+        let _ = self.queue.send(Job::Stop);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            log::error!("the audit writer ended by a panic");
+        }
+    }
+}
+
+impl Drop for Auditor {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Room for one row.
+#[derive(Debug)]
+#[must_use = "an exchange that has a slot must leave a row"]
+pub struct Slot {
+    room: OwnedSemaphorePermit,
+    queue: Sender<Job>,
+    guarantee: Guarantee,
+    clock: Arc<dyn Clock>,
+}
+
+impl Slot {
+    /// Records that a relay may begin; returns when the guarantee holds.
+    ///
+    /// # Errors
+    /// When the record could not be committed: the relay must not begin.
+    pub async fn open_row(self, entry: Entry) -> Result<OpenRow, AuditUnavailable> {
+        let row = OpenRow { id: entry.id, room: Some(self.room), queue: self.queue, clock: self.clock };
+        match self.guarantee {
+            Guarantee::BeforeRelay => {
+                if let Err(unavailable) = commit(&row.queue, entry, None).await {
+                    row.forget();
+                    return Err(unavailable);
+                }
+            }
+            Guarantee::AfterResponse => {
+                let record = Record::Decision(Box::new(entry));
+                row.queue.send(Job::Write { record, committed: None, room: None }).map_err(|_| AuditUnavailable)?;
+            }
+        }
+        Ok(row)
+    }
+
+    /// Records something that is over with this record, such as a denial, without waiting for the disk.
+    pub fn close_with(self, entry: Entry) {
+        let record = Record::Decision(Box::new(entry));
+        if self.queue.send(Job::Write { record, committed: None, room: Some(self.room) }).is_err() {
+            log::error!("an audit row came after the writer had stopped");
+        }
+    }
+
+    /// Records something that is over with this record and waits for the commit.
+    ///
+    /// # Errors
+    /// When the record could not be committed.
+    pub async fn commit(self, entry: Entry) -> Result<(), AuditUnavailable> {
+        commit(&self.queue, entry, Some(self.room)).await
+    }
+}
+
+async fn commit(queue: &Sender<Job>, entry: Entry, room: Option<OwnedSemaphorePermit>) -> Result<(), AuditUnavailable> {
+    let (sender, receiver) = oneshot::channel();
+    let record = Record::Decision(Box::new(entry));
+    queue.send(Job::Write { record, committed: Some(sender), room }).map_err(|_| AuditUnavailable)?;
+    receiver.await.map_err(|_| AuditUnavailable)?
+}
+
+/// A row whose decision is recorded and whose outcome is still to come.
+///
+/// Dropping it (a panic, a connection that vanished) records `aborted`.
+#[derive(Debug)]
+#[must_use = "the outcome must be recorded"]
+pub struct OpenRow {
+    id: RequestId,
+    room: Option<OwnedSemaphorePermit>,
+    queue: Sender<Job>,
+    clock: Arc<dyn Clock>,
+}
+
+impl OpenRow {
+    /// Records how it ended.
+    pub fn close(mut self, outcome: Outcome) {
+        self.send(outcome);
+    }
+
+    /// The decision never reached the table, so there is nothing to close.
+    fn forget(mut self) {
+        self.room = None;
+    }
+
+    fn send(&mut self, outcome: Outcome) {
+        let Some(room) = self.room.take() else { return };
+        let record = Record::Outcome(self.id, Box::new(outcome));
+        if self.queue.send(Job::Write { record, committed: None, room: Some(room) }).is_err() {
+            log::error!("the outcome of {} came after the audit writer had stopped", self.id);
+        }
+    }
+}
+
+impl Drop for OpenRow {
+    fn drop(&mut self) {
+        if self.room.is_some() {
+            let outcome = Outcome::of(End::Aborted, self.clock.now());
+            self.send(outcome);
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The thread that writes the rows, many in one transaction.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use r2d2_sqlite::SqliteConnectionManager;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::domain::Clock;
+
+use super::auditor::AuditUnavailable;
+use super::table::{self, AuditError, Record};
+
+/// How long a failed batch waits before it is tried again without new work arriving.
+const RETRY: Duration = Duration::from_millis(250);
+/// Records in one transaction at most.
+const BATCH: usize = 512;
+
+/// What the writer thread tells the others.
+#[derive(Debug, Default)]
+pub(super) struct WriterState {
+    pub(super) failing: AtomicBool,
+    failures: AtomicU64,
+    pub(super) written: AtomicU64,
+}
+
+/// What the thread is given to do.
+#[derive(Debug)]
+pub(super) enum Job {
+    Write {
+        record: Record,
+        committed: Option<oneshot::Sender<Result<(), AuditUnavailable>>>,
+        room: Option<OwnedSemaphorePermit>,
+    },
+    Stop,
+}
+
+/// The writer thread's side.
+pub(super) struct Writer {
+    jobs: Receiver<Job>,
+    pool: r2d2::Pool<SqliteConnectionManager>,
+    node: String,
+    state: Arc<WriterState>,
+    clock: Arc<dyn Clock>,
+    /// Records that nobody waits for and that could not be written yet; their room stays taken.
+    waiting: Vec<(Record, Option<OwnedSemaphorePermit>)>,
+}
+
+impl Writer {
+    pub(super) fn new(
+        jobs: Receiver<Job>,
+        pool: r2d2::Pool<SqliteConnectionManager>,
+        node: String,
+        state: Arc<WriterState>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { jobs, pool, node, state, clock, waiting: Vec::new() }
+    }
+
+    pub(super) fn run(mut self) {
+        loop {
+            let first = if self.waiting.is_empty() {
+                match self.jobs.recv() {
+                    Ok(job) => Some(job),
+                    Err(_) => return,
+                }
+            } else {
+                match self.jobs.recv_timeout(RETRY) {
+                    Ok(job) => Some(job),
+                    Err(RecvTimeoutError::Timeout) => None,
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
+            };
+            let (batch, stop) = self.collect(first);
+            self.write(batch);
+            if stop {
+                return;
+            }
+        }
+    }
+
+    /// Whatever has arrived, up to a batch. Batching by arrival: nobody waits for company.
+    fn collect(&mut self, first: Option<Job>) -> (Vec<Job>, bool) {
+        let mut batch = Vec::new();
+        let mut next = first;
+        while let Some(job) = next {
+            if matches!(job, Job::Stop) {
+                return (batch, true);
+            }
+            batch.push(job);
+            next = if batch.len() < BATCH { self.jobs.try_recv().ok() } else { None };
+        }
+        (batch, false)
+    }
+
+    fn write(&mut self, batch: Vec<Job>) {
+        let mut acknowledged = Vec::new();
+        let backlog = self.waiting.len();
+        let mut all = std::mem::take(&mut self.waiting);
+        for job in batch {
+            if let Job::Write { record, committed, room } = job {
+                acknowledged.push(committed);
+                all.push((record, room));
+            }
+        }
+        match self.append(&all) {
+            Ok(()) => {
+                self.state.written.fetch_add(u64::try_from(all.len()).unwrap_or(0), Ordering::Relaxed);
+                if self.state.failing.swap(false, Ordering::Relaxed) {
+                    log::info!("audit rows are written again");
+                }
+                drop(all);
+                for committed in acknowledged.into_iter().flatten() {
+                    let _ = committed.send(Ok(()));
+                }
+            }
+            Err(error) => {
+                self.report(&error);
+                // Nobody passes on a decision that is not on disk; what nobody waits for is tried again.
+                for (index, kept) in all.into_iter().enumerate() {
+                    let committed =
+                        index.checked_sub(backlog).and_then(|at| acknowledged.get_mut(at)).and_then(Option::take);
+                    match committed {
+                        Some(committed) => drop(committed.send(Err(AuditUnavailable))),
+                        None => self.waiting.push(kept),
+                    }
+                }
+            }
+        }
+    }
+
+    fn append(&self, all: &[(Record, Option<OwnedSemaphorePermit>)]) -> Result<(), AuditError> {
+        if all.is_empty() {
+            return Ok(());
+        }
+        table::append(&mut *self.pool.get()?, &self.node, all.iter().map(|(record, _)| record))
+    }
+
+    fn report(&self, error: &AuditError) {
+        self.state.failures.fetch_add(1, Ordering::Relaxed);
+        if !self.state.failing.swap(true, Ordering::Relaxed) {
+            let at = self.clock.now();
+            log::error!("audit rows cannot be written since {at}, so nothing is relayed: {error}");
+        }
+    }
+}
