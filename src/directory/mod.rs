@@ -1,1 +1,141 @@
 //! The live view of accounts, credentials, grants and tokens that a request is checked against.
+//!
+//! A relay reads no SQL: it takes the snapshot and one look-up among the tokens. Every change is committed first and
+//! swapped in before it is answered; nothing else changes the directory.
+
+mod change;
+mod entry;
+mod snapshot;
+mod tokens;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use arc_swap::{ArcSwap, Guard};
+use jiff::Timestamp;
+
+use crate::domain::{AccountName, CredentialId, Entropy, PolicyName, Principal, UpstreamName};
+use crate::kill_switch::Engaged;
+use crate::secrets::KeyedHash;
+use crate::store::{Store, StoreError};
+
+pub use crate::store::{Account, AccountState, Credential, CredentialKind, CredentialState, Grant};
+pub use change::{By, ChangeError, NewCredential};
+pub use snapshot::Snapshot;
+pub use tokens::TokenEntry;
+
+use tokens::Tokens;
+
+/// The live view, and the only way to change what it shows.
+#[derive(Debug)]
+pub struct Directory {
+    snapshot: ArcSwap<Snapshot>,
+    tokens: Tokens,
+    /// Grows with each change, so that relays in progress notice cheaply that they must look again.
+    epoch: AtomicU64,
+    /// Changes are made one after the other.
+    changing: Mutex<()>,
+    store: Arc<Store>,
+    entropy: Arc<dyn Entropy>,
+}
+
+/// Who holds a right to relay, and what it rests on.
+#[derive(Debug)]
+pub struct Holder<'a> {
+    /// Token, credential set and account.
+    pub principal: &'a Principal,
+    /// The account's name.
+    pub account: &'a AccountName,
+    /// The policy that allowed it.
+    pub policy: Option<&'a PolicyName>,
+    /// Where it goes.
+    pub upstream: &'a UpstreamName,
+}
+
+/// Why a right to relay has ended.
+#[derive(Debug, Clone)]
+pub enum Cut {
+    /// A kill switch was engaged.
+    KillSwitch(Box<Engaged>),
+    /// The account was suspended.
+    Suspended,
+    /// The token or its credential set was revoked or disabled.
+    Revoked,
+}
+
+impl Directory {
+    /// Loads everything that is live at `now`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn load(store: Arc<Store>, now: Timestamp, entropy: Arc<dyn Entropy>) -> Result<Self, StoreError> {
+        let snapshot = Snapshot::load(&store)?;
+        let tokens = Tokens::default();
+        store.for_each_token(now, |row| tokens.insert(row.hash, TokenEntry::from(&row)))?;
+        Ok(Self {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            tokens,
+            epoch: AtomicU64::new(0),
+            changing: Mutex::new(()),
+            store,
+            entropy,
+        })
+    }
+
+    /// What is live now.
+    pub fn snapshot(&self) -> Guard<Arc<Snapshot>> {
+        self.snapshot.load()
+    }
+
+    /// How many changes there were since the start.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// The live token with this keyed hash.
+    #[must_use]
+    pub fn find_token(&self, hash: &KeyedHash, now: Timestamp) -> Option<TokenEntry> {
+        self.tokens.find(hash).filter(|entry| entry.expires_at() > now)
+    }
+
+    /// How many tokens of a credential set are live.
+    #[must_use]
+    pub fn live_tokens_of(&self, credential: CredentialId, now: Timestamp) -> usize {
+        self.tokens.count_of(credential, now)
+    }
+
+    /// The live tokens, of one credential set or all.
+    #[must_use]
+    pub fn tokens(&self, credential: Option<CredentialId>, now: Timestamp) -> Vec<TokenEntry> {
+        self.tokens.list(credential, now)
+    }
+
+    /// How many tokens are kept.
+    #[must_use]
+    pub fn token_count(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Whether a right to relay still holds.
+    ///
+    /// # Errors
+    /// The change that ended it.
+    pub fn still_permitted(&self, holder: &Holder<'_>, now: Timestamp) -> Result<(), Cut> {
+        let snapshot = self.snapshot();
+        if let Some(engaged) = snapshot.kill_switches().hit(holder.account, holder.policy, holder.upstream) {
+            return Err(Cut::KillSwitch(Box::new(engaged.clone())));
+        }
+        let account = snapshot.account(holder.principal.account).ok_or(Cut::Revoked)?;
+        if matches!(account.state, AccountState::Suspended { .. }) {
+            return Err(Cut::Suspended);
+        }
+        let credential = snapshot.credential(holder.principal.credential).ok_or(Cut::Revoked)?;
+        if credential.state != CredentialState::Active {
+            return Err(Cut::Revoked);
+        }
+        // A token may expire while its request is served; it may not be revoked.
+        let _ = now;
+        if self.tokens.was_revoked(holder.principal.token) { Err(Cut::Revoked) } else { Ok(()) }
+    }
+}

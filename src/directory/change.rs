@@ -1,0 +1,405 @@
+//! Changes: committed to the store, swapped into the view, then answered.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::entry::{Entry, entry};
+use super::{Directory, Snapshot, TokenEntry};
+use crate::domain::{AccountId, AccountName, Actor, CredentialId, EntropyError, PolicyName, TokenId, UpstreamName};
+use crate::kill_switch::{Engaged, Scope};
+use crate::secrets::KeyedHash;
+use crate::store::{
+    Account, AccountState, ChangeTransaction, Credential, CredentialKind, CredentialState, Grant, NewUser,
+    SealedSecrets, Seq, StoreError,
+};
+
+/// Why a change was not made. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// There is no such thing.
+    #[error("{0}")]
+    NotFound(String),
+    /// It is there already, or in a state that does not allow it.
+    #[error("{0}")]
+    Conflict(String),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There was no randomness for an id.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+}
+
+/// Who makes a change, and when.
+#[derive(Debug, Clone)]
+pub struct By {
+    /// Who.
+    pub actor: Actor,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A credential set to be issued; its secrets are hashed already.
+#[derive(Debug)]
+pub struct NewCredential {
+    /// The account that it is for.
+    pub account: AccountId,
+    /// What people call it.
+    pub name: String,
+    /// Whether it is held to its grants.
+    pub kind: CredentialKind,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
+    /// The hash of its password.
+    pub password_hash: String,
+    /// The keyed hash of its x-api-key.
+    pub api_key_hash: KeyedHash,
+    /// The policies that it holds.
+    pub grants: Vec<PolicyName>,
+}
+
+type Result<T> = std::result::Result<T, ChangeError>;
+
+impl Directory {
+    /// Creates an account.
+    ///
+    /// # Errors
+    /// When the name is taken, or the store fails.
+    pub fn create_account(&self, by: &By, name: &AccountName) -> Result<(Account, Seq)> {
+        self.with_lock(|snapshot| {
+            if snapshot.account_named(name).is_some() {
+                return Err(ChangeError::Conflict(format!("account `{name}` exists already")));
+            }
+            let id = AccountId::new(by.at, &*self.entropy)?;
+            let account = Account { id, name: name.clone(), state: AccountState::Active, created_at: by.at };
+            let entry = entry(by, "account.create", name.to_string()).account(id);
+            let seq = self.commit(&entry, |tx| tx.insert_account(&account))?;
+            self.swap(|snapshot| snapshot.put_account(account.clone()));
+            Ok((account, seq))
+        })
+    }
+
+    /// Suspends or activates an account.
+    ///
+    /// # Errors
+    /// When there is no such account, it is in that state already, or the store fails.
+    pub fn set_account_state(&self, by: &By, name: &AccountName, state: AccountState) -> Result<(Account, Seq)> {
+        self.with_lock(|snapshot| {
+            let known = snapshot.account_named(name).ok_or_else(|| no_account(name))?;
+            let before = Account::clone(known);
+            if before.state == AccountState::Active && state == AccountState::Active {
+                return Err(ChangeError::Conflict(format!("account `{name}` is active already")));
+            }
+            let (operation, detail) = match &state {
+                AccountState::Active => ("account.activate", json!({ "state": "active" })),
+                AccountState::Suspended { reason, .. } => {
+                    ("account.suspend", json!({ "state": "suspended", "reason": reason }))
+                }
+            };
+            let account = Account { state, ..before };
+            let entry = entry(by, operation, name.to_string()).account(account.id).detail(detail);
+            let seq = self.commit(&entry, |tx| tx.update_account_state(&account))?;
+            self.swap(|snapshot| snapshot.put_account(account.clone()));
+            Ok((account, seq))
+        })
+    }
+
+    /// Issues a credential set.
+    ///
+    /// # Errors
+    /// When the account does not exist, or the store fails.
+    pub fn issue_credential(&self, by: &By, new: NewCredential) -> Result<(Credential, Seq)> {
+        self.with_lock(|snapshot| {
+            let account = snapshot
+                .account(new.account)
+                .ok_or_else(|| ChangeError::NotFound("there is no such account".into()))?;
+            let id = CredentialId::new(by.at, &*self.entropy)?;
+            let grants = new.grants.into_iter().map(|policy| Grant { policy, expires_at: None }).collect();
+            let credential = Credential {
+                id,
+                account: account.id,
+                name: new.name,
+                kind: new.kind,
+                state: CredentialState::Active,
+                expires_at: new.expires_at,
+                password_hash: new.password_hash,
+                api_key_hash: new.api_key_hash,
+                created_at: by.at,
+                grants,
+            };
+            let policies: Vec<_> = credential.grants.iter().map(|grant| grant.policy.as_str()).collect();
+            let detail = json!({
+                "name": credential.name, "kind": credential.kind.as_str(), "expires_at": credential.expires_at,
+                "grants": policies,
+            });
+            let entry = entry(by, "credential.issue", id.to_string()).account(account.id).credential(id).detail(detail);
+            let seq = self.commit(&entry, |tx| tx.insert_credential(&credential))?;
+            self.swap(|snapshot| snapshot.put_credential(credential.clone()));
+            Ok((credential, seq))
+        })
+    }
+
+    /// Disables, enables or revokes a credential set. Disabling and revoking end its tokens.
+    ///
+    /// # Errors
+    /// When there is no such set, it is revoked or in that state already, or the store fails.
+    pub fn set_credential_state(&self, by: &By, id: CredentialId, state: CredentialState) -> Result<(usize, Seq)> {
+        self.with_lock(|snapshot| {
+            let before = snapshot.credential(id).ok_or_else(|| no_credential(id))?;
+            if before.state == state || before.state == CredentialState::Revoked {
+                return Err(ChangeError::Conflict(format!(
+                    "credential set `{id}` is {} already",
+                    before.state.as_str()
+                )));
+            }
+            let operation = match state {
+                CredentialState::Active => "credential.enable",
+                CredentialState::Disabled => "credential.disable",
+                CredentialState::Revoked => "credential.revoke",
+            };
+            let credential = Credential { state, ..Credential::clone(before) };
+            let detail = json!({ "before": before.state.as_str(), "after": state.as_str() });
+            let entry = entry(by, operation, id.to_string()).account(before.account).credential(id).detail(detail);
+            let seq = self.commit(&entry, |tx| {
+                tx.update_credential_state(id, state, by.at)?;
+                if state != CredentialState::Active {
+                    tx.delete_tokens_of(id)?;
+                }
+                Ok(())
+            })?;
+            let ended = if state == CredentialState::Active { 0 } else { self.tokens.revoke_all(id) };
+            self.swap(|snapshot| snapshot.put_credential(credential.clone()));
+            Ok((ended, seq))
+        })
+    }
+
+    /// Keeps another hash of the same password, unless the password or its hash has changed meanwhile.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn renew_password_hash(&self, by: &By, old: &Credential, hash: String) -> Result<()> {
+        self.with_lock(|snapshot| {
+            let Some(before) = snapshot.credential(old.id).filter(|now| now.password_hash == old.password_hash) else {
+                return Ok(());
+            };
+            let credential = Credential { password_hash: hash, ..Credential::clone(before) };
+            let entry = entry(by, "credential.rehash", old.id.to_string()).account(old.account).credential(old.id);
+            self.commit(&entry, |tx| tx.update_password_hash(old.id, &credential.password_hash, by.at))?;
+            self.swap(|snapshot| snapshot.put_credential(credential.clone()));
+            Ok(())
+        })
+    }
+
+    /// Grants a policy to a credential set, or changes when the grant ends.
+    ///
+    /// # Errors
+    /// When there is no such set, it is revoked, or the store fails.
+    pub fn add_grant(&self, by: &By, id: CredentialId, grant: Grant) -> Result<Seq> {
+        self.with_lock(|snapshot| {
+            let before = snapshot.credential(id).ok_or_else(|| no_credential(id))?;
+            if before.state == CredentialState::Revoked {
+                return Err(ChangeError::Conflict(format!("credential set `{id}` is revoked")));
+            }
+            let detail = json!({ "policy": grant.policy, "expires_at": grant.expires_at });
+            let entry = entry(by, "grant.add", id.to_string()).account(before.account).credential(id).detail(detail);
+            let seq = self.commit(&entry, |tx| tx.insert_grant(id, &grant, by.at))?;
+            let mut credential = Credential::clone(before);
+            credential.grants.retain(|known| known.policy != grant.policy);
+            credential.grants.push(grant);
+            self.swap(|snapshot| snapshot.put_credential(credential.clone()));
+            Ok(seq)
+        })
+    }
+
+    /// Takes a grant back.
+    ///
+    /// # Errors
+    /// When it is not there, or the store fails.
+    pub fn remove_grant(&self, by: &By, id: CredentialId, policy: &PolicyName) -> Result<Seq> {
+        self.with_lock(|snapshot| {
+            let before = snapshot.credential(id).ok_or_else(|| no_credential(id))?;
+            if !before.grants.iter().any(|grant| grant.policy == *policy) {
+                return Err(ChangeError::NotFound(format!("credential set `{id}` does not hold `{policy}`")));
+            }
+            let detail = json!({ "policy": policy });
+            let entry = entry(by, "grant.remove", id.to_string()).account(before.account).credential(id).detail(detail);
+            let seq = self.commit(&entry, |tx| tx.delete_grant(id, policy))?;
+            let mut credential = Credential::clone(before);
+            credential.grants.retain(|grant| grant.policy != *policy);
+            self.swap(|snapshot| snapshot.put_credential(credential.clone()));
+            Ok(seq)
+        })
+    }
+
+    /// Adds a token. Its record is the audit row of the attempt.
+    ///
+    /// # Errors
+    /// When its set was disabled or revoked meanwhile, or the store fails.
+    pub fn insert_token(&self, hash: KeyedHash, entry: TokenEntry) -> Result<()> {
+        self.with_lock(|snapshot| {
+            // A revocation that was answered while the password was checked must win.
+            match snapshot.credential(entry.credential) {
+                Some(credential) if credential.state == CredentialState::Active => {}
+                _ => return Err(ChangeError::Conflict("the credential set was ended meanwhile".into())),
+            }
+            self.store.insert_token(&entry.row(hash))?;
+            self.tokens.insert(hash, entry);
+            Ok(())
+        })
+    }
+
+    /// Ends one token whose end is recorded elsewhere. Says whether it was live.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn withdraw_token(&self, token: TokenEntry) -> Result<bool> {
+        self.with_lock(|_| {
+            let deleted = self.store.delete_token(token.id)?;
+            self.tokens.revoke(token);
+            self.changed();
+            Ok(deleted)
+        })
+    }
+
+    /// Revokes one token.
+    ///
+    /// # Errors
+    /// When there is no such live token, or the store fails.
+    pub fn revoke_token(&self, by: &By, id: TokenId) -> Result<Seq> {
+        self.with_lock(|snapshot| {
+            let token =
+                self.tokens.by_id(id).ok_or_else(|| ChangeError::NotFound(format!("there is no live token `{id}`")))?;
+            let mut change = entry(by, "token.revoke", id.to_string()).credential(token.credential);
+            if let Some(credential) = snapshot.credential(token.credential) {
+                change = change.account(credential.account);
+            }
+            let seq = self.commit(&change, |tx| tx.delete_token(id).map(drop))?;
+            self.tokens.revoke(token);
+            self.changed();
+            Ok(seq)
+        })
+    }
+
+    /// Revokes all tokens of a credential set and says how many there were.
+    ///
+    /// # Errors
+    /// When there is no such set, or the store fails.
+    pub fn revoke_tokens_of(&self, by: &By, id: CredentialId) -> Result<(usize, Seq)> {
+        self.with_lock(|snapshot| {
+            let credential = snapshot.credential(id).ok_or_else(|| no_credential(id))?;
+            let entry = entry(by, "token.revoke-all", id.to_string()).account(credential.account).credential(id);
+            let seq = self.commit(&entry, |tx| tx.delete_tokens_of(id).map(drop))?;
+            let ended = self.tokens.revoke_all(id);
+            self.changed();
+            Ok((ended, seq))
+        })
+    }
+
+    /// Engages a kill switch, in place of one of the same scope.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn engage(&self, by: &By, engaged: Engaged) -> Result<Seq> {
+        self.with_lock(|snapshot| {
+            let detail = json!({ "message": engaged.message, "reason": engaged.reason });
+            let entry = entry(by, "kill.engage", engaged.scope.to_string()).detail(detail);
+            let seq = self.commit(&entry, |tx| tx.put_kill_switch(&engaged))?;
+            let switches = snapshot.kill_switches().with(engaged);
+            self.swap(|snapshot| snapshot.put_kill_switches(switches.clone()));
+            Ok(seq)
+        })
+    }
+
+    /// Releases a kill switch.
+    ///
+    /// # Errors
+    /// When none of this scope is engaged, or the store fails.
+    pub fn release(&self, by: &By, scope: &Scope, reason: &str) -> Result<Seq> {
+        self.with_lock(|snapshot| {
+            if snapshot.kill_switches().of(scope).is_none() {
+                return Err(ChangeError::NotFound(format!("no kill switch is engaged for `{scope}`")));
+            }
+            let entry = entry(by, "kill.release", scope.to_string()).detail(json!({ "reason": reason }));
+            let seq = self.commit(&entry, |tx| tx.delete_kill_switch(scope))?;
+            let switches = snapshot.kill_switches().without(scope);
+            self.swap(|snapshot| snapshot.put_kill_switches(switches.clone()));
+            Ok(seq)
+        })
+    }
+
+    /// Sets the sealed secrets of an upstream, all together. The session made with the old ones is forgotten.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn put_upstream_secrets(&self, by: &By, upstream: &UpstreamName, secrets: &SealedSecrets) -> Result<Seq> {
+        self.with_lock(|_| {
+            let set = |value: &Option<Vec<u8>>| if value.is_some() { "set" } else { "unset" };
+            let detail = json!({
+                "username": set(&secrets.username), "password": set(&secrets.password), "api_key": set(&secrets.api_key),
+            });
+            let entry = entry(by, "upstream.secret.set", upstream.to_string()).detail(detail);
+            self.commit(&entry, |tx| tx.put_upstream_secrets(upstream, secrets, by.at).map(drop))
+        })
+    }
+
+    /// Adds a portal user.
+    ///
+    /// # Errors
+    /// When the name is taken, or the store fails.
+    pub fn create_user(&self, by: &By, user: &NewUser) -> Result<Seq> {
+        self.with_lock(|_| {
+            let entry = entry(by, "user.create", user.name.clone()).detail(json!({ "role": "admin" }));
+            self.commit(&entry, |tx| tx.insert_user(user))
+        })
+    }
+
+    /// Forgets tokens that have expired and says how many there were in the store.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn forget_expired_tokens(&self, now: Timestamp) -> Result<usize> {
+        self.with_lock(|_| {
+            let deleted = self.store.delete_expired_tokens(now)?;
+            self.tokens.forget_expired(now);
+            Ok(deleted)
+        })
+    }
+
+    fn with_lock<T>(&self, change: impl FnOnce(&Snapshot) -> Result<T>) -> Result<T> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&self.snapshot.load_full())
+    }
+
+    fn commit(
+        &self,
+        entry: &Entry,
+        change: impl FnOnce(&ChangeTransaction<'_>) -> std::result::Result<(), StoreError>,
+    ) -> Result<Seq> {
+        Ok(self.store.change(&entry.0, change)?.1)
+    }
+
+    /// Shows the change to every request that begins from now on, and makes those in progress look again.
+    fn swap(&self, change: impl Fn(&mut Snapshot)) {
+        self.snapshot.rcu(|before| {
+            let mut after = Snapshot::clone(before);
+            change(&mut after);
+            after
+        });
+        self.changed();
+    }
+
+    fn changed(&self) {
+        self.epoch.fetch_add(1, Ordering::Release);
+    }
+}
+
+fn no_account(name: &AccountName) -> ChangeError {
+    ChangeError::NotFound(format!("there is no account `{name}`; `erp-access account list` shows them"))
+}
+
+fn no_credential(id: CredentialId) -> ChangeError {
+    ChangeError::NotFound(format!("there is no credential set `{id}`; `erp-access credential list` shows them"))
+}

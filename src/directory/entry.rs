@@ -1,0 +1,32 @@
+//! An entry in the stream of changes as it is put together.
+
+use serde_json::Value;
+
+use super::change::By;
+use crate::domain::{AccountId, CredentialId};
+use crate::store::Change;
+
+/// An entry in the stream of changes as it is put together.
+pub(super) struct Entry(pub(super) Change);
+
+pub(super) fn entry(by: &By, operation: &'static str, subject: String) -> Entry {
+    let (at, actor) = (by.at, by.actor.clone());
+    Entry(Change { at, actor, operation, subject, account: None, credential: None, detail: None })
+}
+
+impl Entry {
+    pub(super) fn account(mut self, id: AccountId) -> Self {
+        self.0.account = Some(id);
+        self
+    }
+
+    pub(super) fn credential(mut self, id: CredentialId) -> Self {
+        self.0.credential = Some(id);
+        self
+    }
+
+    pub(super) fn detail(mut self, detail: Value) -> Self {
+        self.0.detail = Some(detail);
+        self
+    }
+}

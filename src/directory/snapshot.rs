@@ -1,0 +1,78 @@
+//! Accounts, credential sets and kill switches at one moment; swapped as a whole.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::domain::{AccountId, AccountName, CredentialId};
+use crate::kill_switch::KillSwitches;
+use crate::store::{Account, Credential, Store, StoreError};
+
+/// Everything but the tokens, at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    accounts: HashMap<AccountId, Arc<Account>>,
+    credentials: HashMap<CredentialId, Arc<Credential>>,
+    kill_switches: Arc<KillSwitches>,
+}
+
+impl Snapshot {
+    pub(super) fn load(store: &Store) -> Result<Self, StoreError> {
+        Ok(Self {
+            accounts: store.accounts()?.into_iter().map(|account| (account.id, Arc::new(account))).collect(),
+            credentials: store.credentials()?.into_iter().map(|set| (set.id, Arc::new(set))).collect(),
+            kill_switches: Arc::new(KillSwitches::new(store.kill_switches()?)),
+        })
+    }
+
+    /// The account with this id.
+    #[must_use]
+    pub fn account(&self, id: AccountId) -> Option<&Arc<Account>> {
+        self.accounts.get(&id)
+    }
+
+    /// The account with this name.
+    #[must_use]
+    pub fn account_named(&self, name: &AccountName) -> Option<&Arc<Account>> {
+        self.accounts.values().find(|account| account.name == *name)
+    }
+
+    /// The accounts, by name.
+    #[must_use]
+    pub fn accounts(&self) -> Vec<&Arc<Account>> {
+        let mut accounts: Vec<_> = self.accounts.values().collect();
+        accounts.sort_by(|one, other| one.name.cmp(&other.name));
+        accounts
+    }
+
+    /// The credential set with this id.
+    #[must_use]
+    pub fn credential(&self, id: CredentialId) -> Option<&Arc<Credential>> {
+        self.credentials.get(&id)
+    }
+
+    /// The credential sets, oldest first.
+    #[must_use]
+    pub fn credentials(&self) -> Vec<&Arc<Credential>> {
+        let mut credentials: Vec<_> = self.credentials.values().collect();
+        credentials.sort_by_key(|credential| credential.id);
+        credentials
+    }
+
+    /// The kill switches that are engaged.
+    #[must_use]
+    pub fn kill_switches(&self) -> &KillSwitches {
+        &self.kill_switches
+    }
+
+    pub(super) fn put_account(&mut self, account: Account) {
+        self.accounts.insert(account.id, Arc::new(account));
+    }
+
+    pub(super) fn put_credential(&mut self, credential: Credential) {
+        self.credentials.insert(credential.id, Arc::new(credential));
+    }
+
+    pub(super) fn put_kill_switches(&mut self, kill_switches: KillSwitches) {
+        self.kill_switches = Arc::new(kill_switches);
+    }
+}
