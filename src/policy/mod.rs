@@ -1,1 +1,37 @@
 //! What exists (endpoint catalogue) and what is allowed (rules); all else is denied.
+
+mod body;
+mod cases;
+mod condition;
+mod decision;
+mod endpoint;
+mod files;
+mod raw_endpoints;
+mod raw_policy;
+mod raw_schedule;
+mod rules;
+mod set;
+mod store;
+mod template;
+mod watch;
+pub mod yaml;
+
+pub use body::BodyRefused;
+pub use cases::CaseResult;
+pub use decision::{Allowed, AllowedBy, Facts, Grants, Refused, ScheduleUse};
+pub use endpoint::{Endpoint, Matched, NotResolved, Route};
+pub use rules::{Limits, Policy};
+pub use set::{LoadedFile, PolicySet, SnapshotHash};
+pub use store::{PolicyStore, ReloadReport};
+pub use watch::{WatchError, Watcher};
+
+use crate::domain::ScheduleName;
+
+/// The schedule that is used where a policy names none: `default`.
+#[must_use]
+pub fn default_schedule_name() -> Option<ScheduleName> {
+    "default".parse().ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+//! The files of the policy folder: which kind each is, read and checked one by one.
+
+use std::path::{Path, PathBuf};
+
+use super::cases::{self, RawCase};
+use super::raw_endpoints::{self, RawEndpoint};
+use super::raw_policy::{self, RawPolicy};
+use super::raw_schedule::{self, RawSchedule};
+use super::yaml::{Problem, Problems, Source};
+
+/// What a file in the policy folder holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Endpoints,
+    Schedules,
+    Cases,
+    Policy,
+}
+
+/// One file, read.
+#[derive(Debug)]
+pub(super) struct File {
+    pub(super) source: Source,
+    pub(super) content: Content,
+}
+
+#[derive(Debug)]
+pub(super) enum Content {
+    Endpoints(Vec<RawEndpoint>),
+    Schedules(Vec<RawSchedule>),
+    Cases(Vec<RawCase>),
+    Policy(Box<RawPolicy>),
+}
+
+/// Whether a path inside the folder is one of ours.
+pub(super) fn is_ours(path: &Path) -> bool {
+    let yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+    // Editors leave hidden and temporary files beside the real ones.
+    let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with(['.', '#']));
+    yaml && !hidden && path.components().count() <= 2
+}
+
+fn kind(path: &Path) -> Option<Kind> {
+    let folder = path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+    match (folder.as_deref(), path.file_name().and_then(|name| name.to_str())) {
+        (Some("endpoints"), _) => Some(Kind::Endpoints),
+        (Some("cases"), _) => Some(Kind::Cases),
+        (None, Some("schedule.yaml")) => Some(Kind::Schedules),
+        (None, Some(_)) => Some(Kind::Policy),
+        _ => None,
+    }
+}
+
+/// Reads one file; what is wrong in it is added to `problems`.
+pub(super) fn read(path: &Path, bytes: &[u8], problems: &mut Vec<Problem>) -> Option<File> {
+    match read_whole(path, bytes) {
+        Ok((file, found)) => {
+            problems.extend(found.0);
+            Some(file)
+        }
+        Err(found) => {
+            problems.extend(found.0);
+            None
+        }
+    }
+}
+
+fn read_whole(path: &Path, bytes: &[u8]) -> Result<(File, Problems), Problems> {
+    let source = Source::new(path, bytes).map_err(|problem| Problems(vec![problem]))?;
+    let root = source.parse()?;
+    let content = match kind(path) {
+        Some(Kind::Endpoints) => {
+            let (endpoints, problems) = raw_endpoints::read(&source, &root);
+            return Ok((File { source, content: Content::Endpoints(endpoints) }, problems));
+        }
+        Some(Kind::Schedules) => Content::Schedules(raw_schedule::read(&source, &root)?),
+        Some(Kind::Cases) => Content::Cases(cases::read(&source, &root)?),
+        Some(Kind::Policy) => Content::Policy(Box::new(raw_policy::read(&source, &root)?)),
+        None => {
+            let message = "only `endpoints/` and `cases/` are folders of the policy folder";
+            return Err(Problems(vec![Problem {
+                file: path.to_owned(),
+                line: 1,
+                column: 1,
+                message: message.into(),
+                excerpt: String::new(),
+            }]));
+        }
+    };
+    Ok((File { source, content }, Problems::default()))
+}
+
+/// Every file of the folder that is ours, by its path inside the folder.
+pub(super) fn list(folder: &Path) -> std::io::Result<Vec<(PathBuf, Vec<u8>)>> {
+    let mut files = Vec::new();
+    for inside in ["", "endpoints", "cases"] {
+        let folder = folder.join(inside);
+        let entries = match std::fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !inside.is_empty() => continue,
+            Err(error) => return Err(error),
+        };
+        for entry in entries {
+            let entry = entry?;
+            let path = Path::new(inside).join(entry.file_name());
+            if is_ours(&path) && entry.path().is_file() {
+                files.push((path, std::fs::read(entry.path())?));
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
