@@ -1,0 +1,130 @@
+//! One making of a session, for all requests that wait for it. It belongs to none of them, so that a client who goes
+//! away stops nothing.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::error::SessionError;
+use super::session::{Life, UpstreamSession};
+use super::sign_in::sign_in;
+use super::slot::{Landing, Slot, Stored};
+use super::template::names_in_recipe;
+use super::variables::Variables;
+use super::vault::{SessionVault, StoredSession, UpstreamSecrets, VaultError};
+use crate::domain::UpstreamName;
+
+/// A making under way. It always lands: dropped early, by a panic or a shutdown, it lands as a failure.
+#[derive(Debug)]
+pub(super) struct Flight {
+    slot: Arc<Slot>,
+    ticket: Ticket,
+    landing: Option<watch::Sender<Option<Landing>>>,
+}
+
+/// What a flight was told when it took off.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ticket {
+    /// The number of the session to come.
+    pub(super) generation: u64,
+    /// Which secrets were in force; with others in force at landing, the result is worth nothing.
+    pub(super) secrets_epoch: u64,
+    /// Whether the vault's session may serve.
+    pub(super) stored: Stored,
+}
+
+impl Flight {
+    pub(super) fn new(slot: Arc<Slot>, ticket: Ticket, landing: watch::Sender<Option<Landing>>) -> Self {
+        Self { slot, ticket, landing: Some(landing) }
+    }
+
+    pub(super) async fn fly(mut self) {
+        let outcome = self.make().await;
+        self.land(outcome);
+    }
+
+    fn land(&mut self, outcome: Result<UpstreamSession, SessionError>) {
+        if let Some(landing) = self.landing.take() {
+            landing.send_replace(Some(self.slot.land(self.ticket, outcome)));
+        }
+    }
+
+    async fn make(&self) -> Result<UpstreamSession, SessionError> {
+        let recipe = &self.slot.upstream.session;
+        let secrets = in_vault(&self.slot, |vault, name| vault.load_secrets(name)).await;
+        let secrets = secrets.map_err(|reason| SessionError::Vault { reason })?.unwrap_or_default();
+        let variables = Variables::of(&secrets);
+        variables.require_secrets(&names_in_recipe(recipe))?;
+        if recipe.steps.is_empty() {
+            let life = Life::beginning(self.slot.clock.now(), recipe.lifetime);
+            return UpstreamSession::build(recipe, &variables, secrets.version, life);
+        }
+        match self.restore(&secrets).await {
+            Some(session) => Ok(session),
+            None => self.sign_in(&secrets).await,
+        }
+    }
+
+    /// The session of an earlier process, if it still serves.
+    async fn restore(&self, secrets: &UpstreamSecrets) -> Option<UpstreamSession> {
+        match self.ticket.stored {
+            Stored::Unread => {}
+            Stored::Overtaken => return None,
+        }
+        let stored = in_vault(&self.slot, |vault, name| vault.load(name)).await.unwrap_or_else(|error| {
+            log::warn!("upstream `{}`: the stored session cannot be read: {error}", self.slot.upstream.name);
+            None
+        })?;
+        let life = Life { signed_in_at: stored.signed_in_at, expires_at: stored.expires_at };
+        if stored.secret_version != secrets.version || life.is_over(self.slot.clock.now()) {
+            return None;
+        }
+        let variables = Variables::restored(secrets, stored.variables);
+        // A recipe that has changed since may not fit: then we sign in.
+        UpstreamSession::build(&self.slot.upstream.session, &variables, self.ticket.generation, life).ok()
+    }
+
+    async fn sign_in(&self, secrets: &UpstreamSecrets) -> Result<UpstreamSession, SessionError> {
+        let upstream = &self.slot.upstream;
+        self.slot.count_sign_in();
+        // Taken before the first request, so that our end of the session is never later than the ERP's.
+        let life = Life::beginning(self.slot.clock.now(), upstream.session.lifetime);
+        let signing_in = sign_in(upstream, secrets, &*self.slot.transport);
+        let variables =
+            tokio::time::timeout(upstream.timeouts.sign_in, signing_in).await.map_err(|_| SessionError::TimedOut)??;
+        let session = UpstreamSession::build(&upstream.session, &variables, self.ticket.generation, life)?;
+        self.save(StoredSession {
+            variables: variables.into_extracted(),
+            secret_version: secrets.version,
+            signed_in_at: life.signed_in_at,
+            expires_at: life.expires_at,
+        })
+        .await;
+        Ok(session)
+    }
+
+    /// A session that cannot be kept still serves until the next start.
+    async fn save(&self, stored: StoredSession) {
+        if let Err(error) = in_vault(&self.slot, move |vault, name| vault.save(name, &stored)).await {
+            log::warn!("upstream `{}`: the session cannot be stored: {error}", self.slot.upstream.name);
+        }
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.land(Err(SessionError::Interrupted));
+    }
+}
+
+/// Works with the vault on a thread that may block.
+pub(super) async fn in_vault<T, F>(slot: &Slot, work: F) -> Result<T, VaultError>
+where
+    T: Send + 'static,
+    F: FnOnce(&dyn SessionVault, &UpstreamName) -> Result<T, VaultError> + Send + 'static,
+{
+    let (vault, name) = (Arc::clone(&slot.vault), slot.upstream.name.clone());
+    tokio::task::spawn_blocking(move || work(&*vault, &name))
+        .await
+        .unwrap_or_else(|_| Err(VaultError("the vault was interrupted".to_owned())))
+}
