@@ -1,0 +1,155 @@
+//! The right to relay one request, and whether it still holds.
+
+use std::sync::Arc;
+
+use crate::audit::{OpenRow, Outcome, Step};
+use crate::config::Upstream;
+use crate::directory::{Cut, Holder};
+use crate::domain::{AccountName, Code, EndpointId, PolicyName, Principal, RequestId};
+use crate::upstream::{SessionError, UpstreamSession};
+
+use super::Denial;
+use super::Gate;
+use super::hours::InHours;
+use super::limits::Place;
+
+/// What is relayed, on whose behalf, where to. Decided; nothing here comes from the client unchecked.
+#[derive(Debug)]
+pub(super) struct Relay {
+    id: RequestId,
+    principal: Principal,
+    account: AccountName,
+    endpoint: EndpointId,
+    policy: Option<PolicyName>,
+    pub(super) upstream: Arc<Upstream>,
+    target: String,
+    /// The directory's change counter before the decision began.
+    epoch: u64,
+}
+
+impl Relay {
+    pub(super) fn of(open: InHours<'_>, gate: &Gate) -> Result<Self, Denial> {
+        let InHours { permitted, policy } = open;
+        let known = permitted.known;
+        let name = permitted.allowed.upstream();
+        let upstream = gate.upstreams.get(name).ok_or_else(|| {
+            let reason = format!("the endpoint's upstream `{name}` is not in the configuration");
+            Denial::new(Step::Endpoint, Code::NotPermitted, reason)
+        })?;
+        Ok(Self {
+            id: known.running.request.asked.id,
+            principal: known.principal,
+            account: known.account.name.clone(),
+            endpoint: permitted.allowed.endpoint().id().clone(),
+            policy: policy.map(|policy| policy.name().clone()),
+            upstream: Arc::clone(upstream),
+            target: permitted.upstream_target,
+            epoch: known.running.epoch,
+        })
+    }
+}
+
+/// An operator's act ended the right to relay.
+#[derive(Debug, Clone)]
+pub struct CutOff {
+    /// The code that the client gets, where it has no answer yet.
+    pub code: Code,
+    /// On what grounds, for the audit row.
+    pub reason: String,
+}
+
+/// The right to relay one request. The gate alone makes it.
+#[derive(Debug)]
+#[must_use = "an admission that is not used must be closed"]
+pub struct Admission {
+    relay: Relay,
+    row: OpenRow,
+    session: Arc<UpstreamSession>,
+    _place: Option<Place>,
+}
+
+impl Admission {
+    pub(super) fn new(relay: Relay, place: Option<Place>, row: OpenRow, session: Arc<UpstreamSession>) -> Self {
+        Self { relay, row, session, _place: place }
+    }
+
+    /// The id of the exchange.
+    #[must_use]
+    pub fn id(&self) -> RequestId {
+        self.relay.id
+    }
+
+    /// Where the request goes.
+    #[must_use]
+    pub fn upstream(&self) -> &Arc<Upstream> {
+        &self.relay.upstream
+    }
+
+    /// The request target that the ERP sees.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        &self.relay.target
+    }
+
+    /// The ERP's session to use.
+    #[must_use]
+    pub fn session(&self) -> &Arc<UpstreamSession> {
+        &self.session
+    }
+
+    /// The endpoint.
+    #[must_use]
+    pub fn endpoint(&self) -> &EndpointId {
+        &self.relay.endpoint
+    }
+
+    /// Whether the right still holds. Cheap while nothing has changed.
+    ///
+    /// # Errors
+    /// When a kill switch, a suspension or a revocation has ended it.
+    pub fn still_holds(&mut self, gate: &Gate) -> Result<(), CutOff> {
+        let epoch = gate.directory.epoch();
+        if epoch == self.relay.epoch {
+            return Ok(());
+        }
+        let holder = Holder {
+            principal: &self.relay.principal,
+            account: &self.relay.account,
+            policy: self.relay.policy.as_ref(),
+            upstream: &self.relay.upstream.name,
+        };
+        gate.directory.still_permitted(&holder, gate.clock.now()).map_err(CutOff::from)?;
+        self.relay.epoch = epoch;
+        Ok(())
+    }
+
+    /// Takes a new session in place of the one that the ERP no longer knows.
+    ///
+    /// # Errors
+    /// When the gateway cannot sign in.
+    pub async fn renew_session(&mut self, gate: &Gate) -> Result<(), SessionError> {
+        gate.sessions.lost(&self.relay.upstream.name, self.session.generation());
+        self.session = gate.sessions.obtain(&self.relay.upstream.name).await?;
+        Ok(())
+    }
+
+    /// Records how the relay ended.
+    pub fn close(self, outcome: Outcome) {
+        self.row.close(outcome);
+    }
+}
+
+impl From<Cut> for CutOff {
+    fn from(cut: Cut) -> Self {
+        match cut {
+            Cut::KillSwitch(engaged) => {
+                let denial = Denial::stopped(Step::KillSwitch, &engaged);
+                Self { code: denial.code, reason: denial.reason.into_owned() }
+            }
+            Cut::Suspended => Self { code: Code::AccountSuspended, reason: "the account was suspended".into() },
+            Cut::Revoked => {
+                Self { code: Code::TokenInvalid, reason: "the token or its credential set was revoked".into() }
+            }
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Step 3: who asks. Token, credential set and account must all be live; nothing is read from a database.
+
+use std::sync::Arc;
+
+use crate::audit::Step;
+use crate::directory::{Account, AccountState, Credential, CredentialState};
+use crate::domain::{Code, Principal};
+use crate::secrets::HashPurpose;
+
+use super::presented::{PresentedError, presented_api_key, presented_bearer};
+use super::stopped::Running;
+use super::{ApiKeyOnRelay, Challenge, Denial, Gate, Trail};
+
+/// Proof: a live token of a live credential set of a live account.
+#[must_use]
+pub(super) struct Known<'a> {
+    pub(super) running: Running<'a>,
+    pub(super) principal: Principal,
+    pub(super) credential: Arc<Credential>,
+    pub(super) account: Arc<Account>,
+}
+
+impl Gate {
+    pub(super) fn authenticate<'a>(&self, running: Running<'a>, trail: &mut Trail) -> Result<Known<'a>, Denial> {
+        let asked = &running.request.asked;
+        let token = presented_bearer(asked.head.headers)
+            .map_err(unreadable)?
+            .ok_or_else(|| missing("no bearer token was sent", Challenge::Bearer))?;
+        let entry = self
+            .directory
+            .find_token(&self.hash_of(&token), asked.now)
+            .ok_or_else(|| invalid("the token is unknown, expired or revoked"))?;
+        trail.known_by_token(entry.id, entry.credential, None);
+        let snapshot = self.directory.snapshot();
+        let credential = snapshot
+            .credential(entry.credential)
+            .ok_or_else(|| invalid("the token's credential set does not exist"))?;
+        let account = snapshot
+            .account(credential.account)
+            .ok_or_else(|| invalid("the credential set's account does not exist"))?;
+        let principal = Principal { token: entry.id, credential: credential.id, account: account.id };
+        trail.principal(&principal);
+        match credential.state {
+            CredentialState::Active => {}
+            CredentialState::Disabled => return Err(invalid("the credential set is disabled")),
+            CredentialState::Revoked => return Err(invalid("the credential set is revoked")),
+        }
+        if credential.expires_at.is_some_and(|expires_at| expires_at <= asked.now) {
+            return Err(invalid("the credential set has expired"));
+        }
+        self.check_api_key(&running, credential)?;
+        if let AccountState::Suspended { reason, .. } = &account.state {
+            return Err(Denial::new(
+                Step::Authentication,
+                Code::AccountSuspended,
+                format!("account suspended: {reason}"),
+            ));
+        }
+        trail.passed(Step::Authentication, format!("set `{}` of account `{}`", credential.name, account.name));
+        let (credential, account) = (Arc::clone(credential), Arc::clone(account));
+        Ok(Known { running, principal, credential, account })
+    }
+
+    fn check_api_key(&self, running: &Running<'_>, credential: &Credential) -> Result<(), Denial> {
+        match presented_api_key(running.request.asked.head.headers).map_err(unreadable)? {
+            Some(key) => {
+                let hash = self.key_ring.keyed_hash(HashPurpose::ApiKey, key.secret().expose().as_bytes());
+                if hash == credential.api_key_hash {
+                    Ok(())
+                } else {
+                    Err(wrong_key("the x-api-key is not the one of the token's credential set"))
+                }
+            }
+            None => match self.rules.api_key {
+                ApiKeyOnRelay::Optional => Ok(()),
+                ApiKeyOnRelay::Required => Err(missing("no x-api-key was sent", Challenge::Bearer)),
+            },
+        }
+    }
+}
+
+fn unreadable(error: PresentedError) -> Denial {
+    let denial = Denial::new(Step::Authentication, error.code(), error.to_string());
+    if error.code() == Code::BadRequest { denial } else { denial.challenge(Challenge::BearerInvalid) }
+}
+
+fn missing(reason: &'static str, challenge: Challenge) -> Denial {
+    Denial::new(Step::Authentication, Code::CredentialsMissing, reason).challenge(challenge)
+}
+
+fn invalid(reason: &'static str) -> Denial {
+    Denial::new(Step::Authentication, Code::TokenInvalid, reason).challenge(Challenge::BearerInvalid)
+}
+
+fn wrong_key(reason: &'static str) -> Denial {
+    Denial::new(Step::Authentication, Code::CredentialsInvalid, reason).challenge(Challenge::Bearer)
+}

@@ -1,0 +1,67 @@
+//! Steps 1 and 2: the request has one meaning, and no kill switch stops everything.
+
+use crate::audit::Step;
+use crate::domain::{Code, IssuedSecret};
+use crate::secrets::HashPurpose;
+
+use super::presented::presented_bearer;
+use super::{Asked, CleanHead, Denial, Gate, Trail};
+
+/// Proof: the request has one meaning.
+#[must_use]
+pub(super) struct Request<'a> {
+    pub(super) asked: Asked<'a>,
+    pub(super) head: CleanHead,
+}
+
+/// Proof: no kill switch stops everything.
+#[must_use]
+pub(super) struct Running<'a> {
+    pub(super) request: Request<'a>,
+    /// The directory's change counter before anything was looked up in it.
+    pub(super) epoch: u64,
+}
+
+impl Gate {
+    pub(super) fn read_head<'a>(&self, asked: Asked<'a>, trail: &mut Trail) -> Result<Request<'a>, Denial> {
+        let head = CleanHead::check(&asked.head, &self.rules.head)
+            .map_err(|refused| Denial::new(Step::Request, refused.code, refused.reason).detail(refused.reason))?;
+        trail.target(head.target(), head.target().query().map(|query| self.redactor.query(query)));
+        if let (Some(limit), Some(length)) = (self.rules.body, head.content_length())
+            && length > limit
+        {
+            return Err(Denial::new(
+                Step::Request,
+                Code::TooLarge,
+                format!("a body of {length} bytes, {limit} allowed"),
+            ));
+        }
+        trail.passed(Step::Request, "one meaning");
+        Ok(Request { asked, head })
+    }
+
+    pub(super) fn not_stopped<'a>(&self, request: Request<'a>, trail: &mut Trail) -> Result<Running<'a>, Denial> {
+        let epoch = self.directory.epoch();
+        let snapshot = self.directory.snapshot();
+        if let Some(engaged) = snapshot.kill_switches().global() {
+            self.name_actor(&request, trail);
+            return Err(Denial::stopped(Step::KillSwitch, engaged));
+        }
+        trail.passed(Step::KillSwitch, "not engaged");
+        Ok(Running { request, epoch })
+    }
+
+    /// Names the actor in the row of a request that is stopped anyway. No password is hashed for it.
+    fn name_actor(&self, request: &Request<'_>, trail: &mut Trail) {
+        if let Ok(Some(token)) = presented_bearer(request.asked.head.headers)
+            && let Some(entry) = self.directory.find_token(&self.hash_of(&token), request.asked.now)
+        {
+            let account = self.directory.snapshot().credential(entry.credential).map(|credential| credential.account);
+            trail.known_by_token(entry.id, entry.credential, account);
+        }
+    }
+
+    pub(super) fn hash_of(&self, token: &IssuedSecret) -> crate::secrets::KeyedHash {
+        self.key_ring.keyed_hash(HashPurpose::Token, token.secret().expose().as_bytes())
+    }
+}
