@@ -1,1 +1,11 @@
 //! What passes between client and ERP: headers, bodies, previews.
+
+mod answer;
+mod exchange;
+mod headers;
+mod trace_context;
+
+pub use answer::{Answer, CAUSE, REQUEST_ID};
+pub use exchange::Exchange;
+pub use headers::{PublicUrl, forwards_request_header, keeps_response_header, leaks, rewrite_location};
+pub use trace_context::{Trace, trace_parent};
