@@ -1,1 +1,176 @@
 //! The only folder that knows Pingora's server: phases, peers, answers, listeners.
+
+mod body;
+mod connection;
+mod failure;
+mod listener;
+mod local;
+mod outgoing;
+mod peer;
+mod received;
+mod respond;
+mod server;
+mod service;
+mod sign_in;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use pingora_proxy::Session;
+
+use crate::audit::Entry;
+use crate::domain::{Entropy, RequestId, UpstreamName};
+use crate::gate::{Admission, Asked, Denial, Gate};
+use crate::relay::PublicUrl;
+use crate::token::TokenEndpoint;
+
+use received::Received;
+
+pub use listener::{BindError, BoundListener};
+pub use peer::{PeerError, Peers};
+pub use server::{ServerError, Signals, Stop, run};
+pub use sign_in::PingoraTransport;
+
+/// What the configuration says about the client's side.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Paths that the gateway answers itself.
+    pub token_path: String,
+    /// RFC 7009.
+    pub revoke_path: String,
+    /// RFC 7662.
+    pub introspect_path: String,
+    /// How clients reach the gateway.
+    pub public_url: Option<PublicUrl>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Bytes of a body's preview.
+    pub preview_bytes: usize,
+    /// Time limits towards clients.
+    pub downstream: Downstream,
+}
+
+/// Limits towards clients.
+#[derive(Debug, Clone, Copy)]
+pub struct Downstream {
+    /// The head of a request, in all.
+    pub head: Duration,
+    /// Between two reads of a body.
+    pub body_read: Duration,
+    /// One write.
+    pub write: Duration,
+    /// The least speed at which a client takes an answer, in bytes per second.
+    pub minimum_send_rate: Option<usize>,
+    /// Between two requests on one connection.
+    pub keep_alive: Duration,
+    /// Requests on one connection.
+    pub requests_per_connection: u32,
+    /// Connections at once.
+    pub connections: usize,
+    /// Requests at once.
+    pub requests_at_once: usize,
+}
+
+/// The gateway as Pingora sees it.
+pub struct Gateway {
+    gate: Arc<Gate>,
+    tokens: Arc<TokenEndpoint>,
+    peers: Arc<HashMap<UpstreamName, Peers>>,
+    entropy: Arc<dyn Entropy>,
+    settings: Settings,
+    in_flight: Arc<AtomicUsize>,
+    stopping: Arc<AtomicBool>,
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Gateway").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Gateway {
+    /// Puts the gateway together.
+    #[must_use]
+    pub fn new(
+        gate: Arc<Gate>,
+        tokens: Arc<TokenEndpoint>,
+        peers: Arc<HashMap<UpstreamName, Peers>>,
+        entropy: Arc<dyn Entropy>,
+        settings: Settings,
+    ) -> Self {
+        Self {
+            gate,
+            tokens,
+            peers,
+            entropy,
+            settings,
+            in_flight: Arc::new(AtomicUsize::new(0)),
+            stopping: Arc::new(AtomicBool::new(false)),
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    fn new_id(&self) -> Option<RequestId> {
+        RequestId::new(self.gate.clock.now(), &*self.entropy).ok()
+    }
+
+    async fn admit(&self, session: &mut Session, id: RequestId) -> Result<Admission, Denial> {
+        if self.in_flight.load(Ordering::Relaxed) > self.settings.downstream.requests_at_once {
+            return Err(Denial::overloaded());
+        }
+        // The head is lent to the gate while the body is read from the same session, hence the copy.
+        let received = Received::of(session);
+        let client = self.client_address(session);
+        let asked = Asked { id, head: received.head(), client, now: self.gate.clock.now() };
+        let mut body = body::SessionBody { session, time_limit: self.settings.downstream.body_read };
+        self.gate.admit(asked, &mut body).await
+    }
+
+    /// Where the request came from: the nearest address that is not a trusted proxy.
+    fn client_address(&self, session: &Session) -> Option<IpAddr> {
+        let peer = session.client_addr().and_then(|address| address.as_inet()).map(std::net::SocketAddr::ip)?;
+        if !self.is_trusted(peer) {
+            return Some(peer);
+        }
+        let forwarded: Vec<&str> = session
+            .req_header()
+            .headers
+            .get_all("x-forwarded-for")
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .collect();
+        let mut nearest = peer;
+        for text in forwarded.into_iter().rev() {
+            let Ok(address) = text.trim().parse() else { break };
+            nearest = address;
+            if !self.is_trusted(address) {
+                break;
+            }
+        }
+        Some(nearest)
+    }
+
+    fn is_trusted(&self, address: IpAddr) -> bool {
+        self.settings.trusted_proxies.iter().any(|network| network.contains(&address))
+    }
+
+    /// Leaves the row of a request to the gateway's own paths that could not be read.
+    async fn record_refused(&self, session: &Session, id: RequestId, denial: &Denial) {
+        let received = Received::of(session);
+        let asked =
+            Asked { id, head: received.head(), client: self.client_address(session), now: self.gate.clock.now() };
+        if let Ok(slot) = self.gate.auditor.reserve().await {
+            let entry: Entry = self.gate.refused_row(&asked, denial);
+            slot.close_with(entry);
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Listeners that are bound before Pingora starts.
+//!
+//! Pingora retries a failing bind in a task and goes on without a listener. Binding first makes it a start-up error,
+//! lets tests use port 0, and leaves room for sockets handed over by systemd.
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::IntoRawFd;
+
+use async_trait::async_trait;
+use pingora_core::apps::ServerApp;
+use pingora_core::server::{ListenFds, ShutdownWatch};
+use pingora_core::services::Service as PingoraService;
+use pingora_core::services::listening::Service;
+
+/// A listener cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on `{address}`: {source}; is another process using it?")]
+pub struct BindError {
+    address: SocketAddr,
+    source: std::io::Error,
+}
+
+/// A bound socket that waits for the server to start.
+#[derive(Debug)]
+pub struct BoundListener {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl BoundListener {
+    /// Binds the address. Port 0 lets the system choose.
+    ///
+    /// # Errors
+    /// When the address is taken or not ours.
+    pub fn bind(address: SocketAddr) -> Result<Self, BindError> {
+        let failed = |source| BindError { address, source };
+        let listener = TcpListener::bind(address).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self { listener, address })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// A Pingora service on sockets that are bound already.
+pub(super) struct Prebound<A> {
+    service: Service<A>,
+    listeners: Vec<BoundListener>,
+}
+
+impl<A: ServerApp + Send + Sync + 'static> Prebound<A> {
+    pub(super) fn new(mut service: Service<A>, listeners: Vec<BoundListener>) -> Self {
+        for listener in &listeners {
+            service.add_tcp(&listener.address.to_string());
+        }
+        Self { service, listeners }
+    }
+}
+
+#[async_trait]
+impl<A: ServerApp + Send + Sync + 'static> PingoraService for Prebound<A> {
+    async fn start_service(&mut self, fds: Option<ListenFds>, shutdown: ShutdownWatch, listeners_per_fd: usize) {
+        // Pingora looks sockets up by the text they were added under and binds what it does not find.
+        if let Some(fds) = &fds {
+            for listener in self.listeners.drain(..) {
+                fds.lock().add(listener.address.to_string(), listener.listener.into_raw_fd());
+            }
+        } else {
+            log::error!("Pingora gave no table of sockets; the gateway cannot listen");
+            return;
+        }
+        PingoraService::start_service(&mut self.service, fds, shutdown, listeners_per_fd).await;
+    }
+
+    fn name(&self) -> &str {
+        PingoraService::name(&self.service)
+    }
+
+    fn threads(&self) -> Option<usize> {
+        PingoraService::threads(&self.service)
+    }
+}

@@ -1,0 +1,81 @@
+//! The two heads that leave the gateway: the request to the ERP and the answer to the client.
+
+use http::{HeaderValue, header};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora_core::{Error, ErrorType, Result};
+
+use crate::domain::Entropy;
+use crate::gate::Admission;
+use crate::relay::{self, Exchange, REQUEST_ID};
+
+use super::Settings;
+
+const TRACE_PARENT: &str = "traceparent";
+const TRACE_STATE: &str = "tracestate";
+
+/// The request as the ERP sees it: built anew, from what may pass and what the admission says.
+pub(super) fn request(
+    from_client: &RequestHeader,
+    by_pingora: &RequestHeader,
+    admission: &Admission,
+    entropy: &dyn Entropy,
+) -> Result<RequestHeader> {
+    let upstream = admission.upstream();
+    // SECURITY: the target is what was decided on, never what the client sent.
+    let mut request = RequestHeader::build(from_client.method.clone(), admission.target().as_bytes(), Some(16))?;
+    request.insert_header(header::HOST, &upstream.host)?;
+    // Framing as Pingora rewrote it; the head check has refused what has two readings.
+    for name in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION, header::EXPECT] {
+        if let Some(value) = by_pingora.headers.get(&name) {
+            request.insert_header(name, value.clone())?;
+        }
+    }
+    for (name, value) in &from_client.headers {
+        if relay::forwards_request_header(name, &upstream.forward_headers) {
+            request.append_header(name.clone(), value.clone())?;
+        }
+    }
+    request.insert_header(REQUEST_ID, text(&admission.id().to_string())?)?;
+    let trace = relay::trace_parent(from_client.headers.get(TRACE_PARENT), entropy);
+    if !trace.as_ref().is_some_and(|trace| trace.continues) {
+        request.remove_header(TRACE_STATE);
+    }
+    if let Some(trace) = trace {
+        request.insert_header(TRACE_PARENT, text(&trace.parent)?)?;
+    }
+    for (name, value) in admission.session().headers() {
+        request.insert_header(name.clone(), value.clone())?;
+    }
+    Ok(request)
+}
+
+/// The answer as the client sees it: nothing about the ERP's session, its software or its inner addresses.
+pub(super) fn response(response: &mut ResponseHeader, exchange: &Exchange, settings: &Settings) -> Result<()> {
+    let injected = exchange.admission.session().known_secrets();
+    let leaving: Vec<_> = response
+        .headers
+        .iter()
+        .filter(|(name, value)| !relay::keeps_response_header(name) || relay::leaks(value, injected))
+        .map(|(name, _)| name.clone())
+        .collect();
+    for name in leaving {
+        response.remove_header(&name);
+    }
+    for name in [header::LOCATION, header::CONTENT_LOCATION] {
+        if let Some(location) = response.headers.get(&name).cloned() {
+            match relay::rewrite_location(&location, exchange.admission.upstream(), settings.public_url.as_ref()) {
+                Some(rewritten) => response.insert_header(name, rewritten)?,
+                None => drop(response.remove_header(&name)),
+            }
+        }
+    }
+    if !response.headers.contains_key(header::CACHE_CONTROL) {
+        response.insert_header(header::CACHE_CONTROL, "no-store")?;
+    }
+    response.insert_header(REQUEST_ID, text(&exchange.admission.id().to_string())?)?;
+    Ok(())
+}
+
+fn text(value: &str) -> Result<HeaderValue> {
+    HeaderValue::try_from(value).map_err(|error| Error::because(ErrorType::InternalError, "building a header", error))
+}

@@ -1,0 +1,167 @@
+//! Runs Pingora's server until it is told to stop, and stops without waiting longer than needed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora_core::apps::HttpServerOptions;
+use pingora_core::server::configuration::ServerConf;
+use pingora_core::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
+use pingora_core::services::background::{BackgroundService, background_service};
+use pingora_core::services::listening::Service;
+use pingora_proxy::HttpProxy;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use super::Gateway;
+use super::connection::{ConnectionLimits, Limited};
+use super::listener::{BoundListener, Prebound};
+
+/// The server section of the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// Pingora refuses it.
+    #[error("the `server` section: {0}")]
+    Configuration(String),
+}
+
+/// Tells a running server to stop.
+#[derive(Debug, Clone)]
+pub struct Stop(Arc<watch::Sender<bool>>);
+
+impl Stop {
+    /// A switch that has not been used.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Arc::new(watch::Sender::new(false)))
+    }
+
+    /// Stops the server that watches this switch.
+    pub fn now(&self) {
+        self.0.send_replace(true);
+    }
+
+    async fn wanted(&self) {
+        let mut watch = self.0.subscribe();
+        // The sender lives as long as `self`, so this ends only when the value is true.
+        let _ = watch.wait_for(|stop| *stop).await;
+    }
+}
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// SIGTERM and SIGINT, caught from the moment of registering on: a signal that comes while the gateway is starting
+/// stops it in order, instead of ending the process there and then.
+#[derive(Debug)]
+pub struct Signals {
+    runtime: tokio::runtime::Runtime,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Begins to catch them.
+    ///
+    /// # Errors
+    /// When the system does not let us.
+    pub fn register() -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let inside = runtime.enter();
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        drop(inside);
+        Ok(Self { runtime, terminate, interrupt })
+    }
+
+    /// Lets either of them use the switch.
+    ///
+    /// # Errors
+    /// When no thread can be had to wait for them.
+    pub fn stop(self, stop: Stop) -> std::io::Result<()> {
+        let Self { runtime, mut terminate, mut interrupt } = self;
+        let wait = move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = terminate.recv() => log::info!("SIGTERM: stopping"),
+                    _ = interrupt.recv() => log::info!("SIGINT: stopping"),
+                }
+            });
+            stop.now();
+        };
+        std::thread::Builder::new().name("signals".into()).spawn(wait).map(drop)
+    }
+}
+
+/// Runs the gateway on the listeners until `stop` says otherwise.
+///
+/// `beside` runs in the same process (the admin socket, the policy watcher) on a runtime of its own.
+///
+/// # Errors
+/// When Pingora does not take the `server` section.
+pub fn run(
+    server_section: &serde_yaml::Value,
+    gateway: Gateway,
+    listeners: Vec<BoundListener>,
+    beside: impl BackgroundService + Send + Sync + 'static,
+    stop: Stop,
+) -> Result<(), ServerError> {
+    let configuration: ServerConf = serde_yaml::from_value(server_section.clone())
+        .map_err(|error| ServerError::Configuration(error.to_string()))?;
+    let grace = Duration::from_secs(configuration.grace_period_seconds.unwrap_or(10));
+    let threads = configuration.threads;
+    let mut server = Server::new_with_opt_and_conf(None, configuration);
+    server.bootstrap();
+
+    let downstream = gateway.settings.downstream;
+    let in_flight = Arc::clone(&gateway.in_flight);
+    let stopping = Arc::clone(&gateway.stopping);
+    let mut proxy = HttpProxy::new(gateway, Arc::clone(&server.configuration));
+    proxy.handle_init_modules();
+    let mut options = HttpServerOptions::default();
+    options.keepalive_request_limit = Some(downstream.requests_per_connection);
+    options.h2_idle_timeout = Some(downstream.keep_alive);
+    proxy.server_options = Some(options);
+    let limits = ConnectionLimits {
+        head: downstream.head,
+        keep_alive: downstream.keep_alive,
+        connections: downstream.connections,
+    };
+    let mut service = Service::new("gateway".to_owned(), Limited::new(proxy, limits));
+    service.threads = Some(threads);
+    server.add_service(Prebound::new(service, listeners));
+    server.add_service(background_service("beside", beside));
+    server.run(RunArgs { shutdown_signal: Box::new(Shutdown { stop, in_flight, stopping, grace }) });
+    Ok(())
+}
+
+/// Waits for the wish to stop, then for the exchanges in progress.
+///
+/// Pingora's own graceful stop sleeps for the whole grace period even when nothing is in progress.
+struct Shutdown {
+    stop: Stop,
+    in_flight: Arc<AtomicUsize>,
+    stopping: Arc<AtomicBool>,
+    grace: Duration,
+}
+
+#[async_trait]
+impl ShutdownSignalWatch for Shutdown {
+    async fn recv(&self) -> ShutdownSignal {
+        self.stop.wanted().await;
+        self.stopping.store(true, Ordering::Relaxed);
+        let drained = async {
+            while self.in_flight.load(Ordering::Acquire) > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if tokio::time::timeout(self.grace, drained).await.is_err() {
+            let left = self.in_flight.load(Ordering::Acquire);
+            log::warn!("{left} exchanges were cut off after {} s of grace", self.grace.as_secs());
+        }
+        ShutdownSignal::FastShutdown
+    }
+}

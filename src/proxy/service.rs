@@ -1,0 +1,251 @@
+//! Pingora's phases, one short method each. No decision is made here: the gate admits, the relay carries.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{Error, ErrorType, Result};
+use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+
+use crate::domain::Code;
+use crate::relay::{Answer, Exchange};
+
+use super::failure::{self, CUT, SESSION_LOST};
+use super::{Gateway, connection, local, outgoing, respond};
+
+/// The state of one exchange between Pingora's phases.
+#[derive(Debug)]
+pub struct Context {
+    /// The relay, once the request is admitted.
+    pub(super) exchange: Option<Exchange>,
+    _in_flight: InFlight,
+}
+
+/// Counts the exchanges in progress, so that a stop can wait for them.
+#[derive(Debug)]
+struct InFlight(Arc<AtomicUsize>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Gives the exchange, or fails the request: without an admission nothing may pass.
+fn admitted(context: &mut Context) -> Result<&mut Exchange> {
+    context.exchange.as_mut().ok_or_else(|| Error::explain(ErrorType::InternalError, "no admission"))
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        Context { exchange: None, _in_flight: InFlight(Arc::clone(&self.in_flight)) }
+    }
+
+    /// No compression and no other module: what the ERP sends is what the client gets.
+    fn init_downstream_modules(&self, _: &mut pingora_core::modules::http::HttpModules) {}
+
+    async fn early_request_filter(&self, session: &mut Session, _: &mut Context) -> Result<()> {
+        connection::head_arrived();
+        let limits = &self.settings.downstream;
+        let keep_alive = if self.is_stopping() { None } else { Some(limits.keep_alive.as_secs().max(1)) };
+        // Pingora keeps a connection for ever unless each request says otherwise; a client's `close` stays.
+        if session.get_keepalive().is_some() {
+            session.set_keepalive(keep_alive);
+        }
+        // Each pipelined request is decided by itself, in order; without this the second one would be dropped.
+        session.as_downstream_mut().set_pipelining_enabled(!self.is_stopping());
+        session.set_read_timeout(Some(limits.body_read));
+        session.set_write_timeout(Some(limits.write));
+        session.set_min_send_rate(limits.minimum_send_rate);
+        session.set_total_drain_timeout(Some(Duration::from_secs(2)));
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        let began_at = self.gate.clock.monotonic();
+        let Some(id) = self.new_id() else {
+            return session.respond_error(500).await.map(|()| true);
+        };
+        if let Some(answer) = local::answer(self, session, id).await {
+            respond::send(session, answer).await?;
+            return Ok(true);
+        }
+        match self.admit(session, id).await {
+            Ok(admission) => {
+                context.exchange = Some(Exchange::begin(admission, began_at, self.settings.preview_bytes));
+                Ok(false)
+            }
+            Err(denial) => {
+                respond::send(session, Answer::problem(id, &denial)).await?;
+                Ok(true)
+            }
+        }
+    }
+
+    async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
+        let exchange = admitted(context)?;
+        // The request may have waited for a session: does the right to relay still hold?
+        self.not_cut(exchange)?;
+        if exchange.failure.take_if(|(code, _)| *code == Code::UpstreamSessionFailed).is_some() {
+            let renewed = exchange.admission.renew_session(&self.gate).await;
+            renewed.map_err(|error| failure::noted(exchange, Code::UpstreamSessionFailed, error.to_string()))?;
+            exchange.renewed = true;
+        }
+        let attempt = usize::try_from(exchange.attempts).unwrap_or(usize::MAX);
+        let upstream = &exchange.admission.upstream().name;
+        let chosen = self.peers.get(upstream).and_then(|peers| peers.choose(attempt));
+        let Some((address, peer)) = chosen else {
+            return Err(failure::noted(exchange, Code::UpstreamUnreachable, "no peer is configured".into()));
+        };
+        exchange.attempt(address, &session.req_header().headers, self.gate.clock.monotonic());
+        Ok(peer)
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        let exchange = admitted(context)?;
+        *request = outgoing::request(session.req_header(), request, &exchange.admission, &*self.entropy)?;
+        if session.as_mut().is_body_done() {
+            // The body is here already; an ERP that is asked to wait for it would wait.
+            request.remove_header(&http::header::EXPECT);
+        }
+        Ok(())
+    }
+
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        chunk: &mut Option<Bytes>,
+        _end: bool,
+        context: &mut Context,
+    ) -> Result<()> {
+        let exchange = admitted(context)?;
+        self.not_cut(exchange)?;
+        let passed = exchange.request_chunk(chunk.as_deref().unwrap_or_default());
+        match self.gate.rules.body {
+            Some(limit) if passed > limit => {
+                Err(failure::noted(exchange, Code::TooLarge, format!("more than {limit} bytes")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        let exchange = admitted(context)?;
+        self.not_cut(exchange)?;
+        if response.status.is_informational() {
+            return Ok(());
+        }
+        if crate::upstream::is_lost(exchange.admission.upstream(), response.status) {
+            return Err(failure::session_lost(session, exchange, response.status));
+        }
+        exchange.answered(response.status.as_u16(), &response.headers, self.gate.clock.monotonic());
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        _: &mut Session,
+        response: &mut ResponseHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        let exchange = admitted(context)?;
+        outgoing::response(response, exchange, &self.settings)
+    }
+
+    fn response_body_filter(
+        &self,
+        _: &mut Session,
+        chunk: &mut Option<Bytes>,
+        _end: bool,
+        context: &mut Context,
+    ) -> Result<Option<Duration>> {
+        let exchange = admitted(context)?;
+        self.not_cut(exchange)?;
+        exchange.response_chunk(chunk.as_deref().unwrap_or_default());
+        Ok(None)
+    }
+
+    fn fail_to_connect(
+        &self,
+        _: &mut Session,
+        _: &HttpPeer,
+        context: &mut Context,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        // Nothing was sent yet, so the next peer may be tried whatever the method is.
+        if let Some(exchange) = &context.exchange {
+            let peers = self.peers.get(&exchange.admission.upstream().name).map_or(0, super::peer::Peers::count);
+            error.set_retry(usize::try_from(exchange.attempts).unwrap_or(usize::MAX) < peers);
+        }
+        error
+    }
+
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        context: &mut Context,
+        client_reused: bool,
+    ) -> Box<Error> {
+        let renewed = context.exchange.as_ref().is_none_or(|exchange| exchange.renewed);
+        let whole = !session.as_ref().retry_buffer_truncated();
+        if error.etype() == &SESSION_LOST {
+            error.set_retry(whole && !renewed);
+        } else if error.etype() == &CUT || !whole || !session.req_header().method.is_idempotent() {
+            // Never a second write: only what may be repeated is, and only on a pooled connection that had gone.
+            error.set_retry(false);
+        } else {
+            error.retry.decide_reuse(client_reused);
+        }
+        error
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
+        let status = failure::answer(self, session, error, context).await;
+        FailToProxy { error_code: status, can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
+        connection::waiting_for_next_head();
+        if let Some(exchange) = context.exchange.take() {
+            let status = session.response_written().map(|head| head.status.as_u16());
+            exchange.close(status, error.is_some(), &self.gate.redactor, &self.gate.clock);
+        }
+    }
+
+    /// Pingora's own summary holds the query, which may hold a secret.
+    fn request_summary(&self, session: &Session, _: &Context) -> String {
+        let head = session.req_header();
+        format!("{} {}", head.method, head.uri.path())
+    }
+}
+
+impl Gateway {
+    /// Stops a relay whose right to go on has ended.
+    fn not_cut(&self, exchange: &mut Exchange) -> Result<()> {
+        exchange.admission.still_holds(&self.gate).map_err(|cut| {
+            exchange.cut = true;
+            exchange.failure = Some((cut.code, cut.reason));
+            Error::new(CUT)
+        })
+    }
+}
