@@ -1,1 +1,171 @@
 //! What administrators and operators can do, once, for every face of it.
+
+mod accounts;
+mod audit;
+mod command;
+mod credentials;
+mod render;
+mod socket;
+mod state;
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::audit::Auditor;
+use crate::directory::{ChangeError, Directory};
+use crate::domain::{Actor, Clock, Entropy, UpstreamName};
+use crate::policy::{PolicySet, PolicyStore, default_schedule_name};
+use crate::schedule::Schedule;
+use crate::secrets::{KeyRing, PasswordHasher};
+use crate::store::{PolicyText, Store};
+use crate::upstream::Sessions;
+
+pub use command::{AuditQuery, Bounds, Command, ControlError, ErrorKind, SecretText};
+pub use socket::{AdminSocket, SocketError};
+
+/// Carries operations out. An operation is in force when its answer is there.
+#[derive(Debug, Clone)]
+pub struct Control {
+    /// The live view and its store.
+    pub directory: Arc<Directory>,
+    /// The state database.
+    pub store: Arc<Store>,
+    /// The audit trail.
+    pub auditor: Arc<Auditor>,
+    /// Policies and catalogue.
+    pub policies: Arc<PolicyStore>,
+    /// Sessions at the ERPs; absent when no gateway runs.
+    pub sessions: Option<Arc<Sessions>>,
+    /// The names of the configured upstreams.
+    pub upstreams: Vec<UpstreamName>,
+    /// Keys.
+    pub key_ring: Arc<KeyRing>,
+    /// Hashes API passwords.
+    pub hasher: Arc<PasswordHasher>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+type Result<T> = std::result::Result<T, ControlError>;
+
+impl Control {
+    /// The same with the sessions of a running gateway.
+    #[must_use]
+    pub fn with_sessions(&self, sessions: Arc<Sessions>) -> Self {
+        Self { sessions: Some(sessions), ..self.clone() }
+    }
+
+    /// Carries one operation out on behalf of `actor`.
+    ///
+    /// # Errors
+    /// When it was not carried out; nothing has changed then.
+    pub async fn run(self: &Arc<Self>, actor: Actor, command: Command) -> Result<Value> {
+        if let Command::CredentialIssue { account, name, kind, expires_at, grants } = command {
+            return self.issue_credential(actor, credentials::Issue { account, name, kind, expires_at, grants }).await;
+        }
+        if let Command::UpstreamSecretSet { upstream, username, password, api_key } = command {
+            let secrets = state::NewSecrets { username, password, api_key };
+            return self.set_upstream_secret(actor, upstream, secrets).await;
+        }
+        // Everything else waits for SQLite only.
+        let control = Arc::clone(self);
+        let done = tokio::task::spawn_blocking(move || {
+            let result = control.run_blocking(&actor, command);
+            control.copy_changes();
+            result
+        });
+        done.await.map_err(ControlError::failed)?
+    }
+
+    fn run_blocking(&self, actor: &Actor, command: Command) -> Result<Value> {
+        match command {
+            Command::AccountCreate { name } => self.create_account(actor, &name),
+            Command::AccountList => Ok(self.list_accounts()),
+            Command::AccountShow { name } => self.show_account(&name),
+            Command::AccountSuspend { name, reason } => self.suspend_account(actor, &name, &reason),
+            Command::AccountActivate { name } => self.activate_account(actor, &name),
+            Command::CredentialList { account } => self.list_credentials(account.as_ref()),
+            Command::CredentialShow { id } => self.show_credential(id),
+            Command::CredentialDisable { id } => self.disable_credential(actor, id),
+            Command::CredentialEnable { id } => self.enable_credential(actor, id),
+            Command::CredentialRevoke { id } => self.revoke_credential(actor, id),
+            Command::GrantAdd { credential, policy, expires_at } => {
+                self.add_grant(actor, credential, policy, expires_at)
+            }
+            Command::GrantRemove { credential, policy } => self.remove_grant(actor, credential, &policy),
+            Command::GrantList { credential } => self.list_grants(credential),
+            Command::TokenList { credential } => Ok(self.list_tokens(credential)),
+            Command::TokenRevoke { id } => self.revoke_token(actor, id),
+            Command::TokenRevokeAll { credential } => self.revoke_tokens(actor, credential),
+            Command::KillEngage { scope, message, reason } => self.engage(actor, scope, message, reason),
+            Command::KillRelease { scope, reason } => self.release(actor, &scope, &reason),
+            Command::KillStatus => Ok(self.kill_status()),
+            Command::ScheduleShow => Ok(self.show_schedules()),
+            Command::ScheduleNext => Ok(self.next_changes()),
+            Command::UpstreamList => Ok(self.list_upstreams()),
+            Command::PolicyReload => self.reload_policies(actor),
+            Command::AuditSearch(query) => self.search_audit(&query),
+            Command::AuditShow { id } => self.show_audit(id),
+            Command::Status => Ok(self.status()),
+            // Both need the async side and were taken by `run`.
+            Command::CredentialIssue { .. } | Command::UpstreamSecretSet { .. } => {
+                Err(ControlError::failed("this operation cannot wait on a blocking thread"))
+            }
+        }
+    }
+
+    /// Keeps the texts of the policies in force, so that an audit row can always say which text allowed it.
+    pub fn keep_policies(&self) {
+        let set = self.policies.current();
+        let texts: Vec<_> = set
+            .files()
+            .iter()
+            .map(|file| PolicyText {
+                path: file.path.display().to_string(),
+                hash: *file.hash.as_bytes(),
+                text: &file.text,
+            })
+            .collect();
+        if let Err(error) = self.store.keep_policies(set.hash().as_bytes(), &texts, self.clock.now()) {
+            log::error!("the policy texts of generation {} could not be kept: {error}", set.generation());
+        }
+    }
+
+    /// Copies changes of state that have no audit row yet; each is copied once.
+    pub fn copy_changes(&self) {
+        if let Err(error) = audit::copy(self) {
+            log::error!("changes of state wait for their audit rows: {error}");
+        }
+    }
+}
+
+impl From<ChangeError> for ControlError {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::NotFound(message) => Self::not_found(message),
+            ChangeError::Conflict(message) => Self { kind: ErrorKind::Conflict, message },
+            ChangeError::Store(error) => Self::failed(error),
+            ChangeError::Entropy(error) => Self::failed(error),
+        }
+    }
+}
+
+fn default_schedule(policies: &PolicySet) -> Option<&Schedule> {
+    default_schedule_name().and_then(|name| policies.schedule(&name))
+}
+
+/// The name of an OS user, for the audit trail; the number where `/etc/passwd` does not know it.
+#[must_use]
+pub fn os_user(id: u32) -> String {
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let wanted = id.to_string();
+    let name = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == wanted).then(|| name.to_owned())
+    });
+    name.unwrap_or_else(|| format!("uid:{id}"))
+}

@@ -1,0 +1,53 @@
+//! Accounts.
+
+use serde_json::{Value, json};
+
+use super::{Control, ControlError, Result, render};
+use crate::directory::{AccountState, Snapshot};
+use crate::domain::{AccountId, AccountName, Actor};
+
+impl Control {
+    pub(super) fn create_account(&self, actor: &Actor, name: &AccountName) -> Result<Value> {
+        let (account, _) = self.directory.create_account(&self.by(actor), name)?;
+        Ok(render::account(&account, 0))
+    }
+
+    pub(super) fn list_accounts(&self) -> Value {
+        let snapshot = self.directory.snapshot();
+        snapshot.accounts().iter().map(|account| render::account(account, sets_of(&snapshot, account.id))).collect()
+    }
+
+    pub(super) fn show_account(&self, name: &AccountName) -> Result<Value> {
+        let snapshot = self.directory.snapshot();
+        let account = snapshot.account_named(name).ok_or_else(|| no_account(name))?;
+        let sets = self.list_credentials(Some(name))?;
+        let mut shown = render::account(account, sets_of(&snapshot, account.id));
+        if let Some(members) = shown.as_object_mut() {
+            members.insert("sets".into(), sets);
+        }
+        Ok(shown)
+    }
+
+    pub(super) fn suspend_account(&self, actor: &Actor, name: &AccountName, reason: &str) -> Result<Value> {
+        if reason.trim().is_empty() {
+            return Err(ControlError::invalid("a suspension needs a reason"));
+        }
+        let by = self.by(actor);
+        let state = AccountState::Suspended { reason: reason.to_owned(), at: by.at };
+        let (account, _) = self.directory.set_account_state(&by, name, state)?;
+        Ok(render::account(&account, sets_of(&self.directory.snapshot(), account.id)))
+    }
+
+    pub(super) fn activate_account(&self, actor: &Actor, name: &AccountName) -> Result<Value> {
+        let (account, _) = self.directory.set_account_state(&self.by(actor), name, AccountState::Active)?;
+        Ok(json!({ "name": account.name, "state": "active" }))
+    }
+}
+
+pub(super) fn no_account(name: &AccountName) -> ControlError {
+    ControlError::not_found(format!("there is no account `{name}`; `erp-access account list` shows them"))
+}
+
+fn sets_of(snapshot: &Snapshot, account: AccountId) -> usize {
+    snapshot.credentials().iter().filter(|credential| credential.account == account).count()
+}

@@ -1,0 +1,92 @@
+//! The audit trail: answers about it, and the rows of administrative changes.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+use super::accounts::no_account;
+use super::{AuditQuery, Control, ControlError, Result};
+use crate::audit::{Decision, Entry, Filter, Kind};
+use crate::domain::{Actor, RequestId};
+use crate::store::{RecordedChange, Seq};
+
+/// Changes copied in one go.
+const AT_ONCE: usize = 500;
+
+impl Control {
+    pub(super) fn search_audit(&self, query: &AuditQuery) -> Result<Value> {
+        let account = match &query.account {
+            Some(name) => Some(self.directory.snapshot().account_named(name).ok_or_else(|| no_account(name))?.id),
+            None => None,
+        };
+        let filter = Filter {
+            last: if query.last == 0 { 20 } else { query.last },
+            account,
+            credential: query.credential,
+            token: query.token,
+            code: query.code.clone(),
+            kind: query.kind.clone(),
+            before: query.before,
+        };
+        let rows = self.auditor.search(&filter).map_err(ControlError::failed)?;
+        serde_json::to_value(rows).map_err(ControlError::failed)
+    }
+
+    pub(super) fn show_audit(&self, id: RequestId) -> Result<Value> {
+        let row = self.auditor.find(id).map_err(ControlError::failed)?;
+        let row = row.ok_or_else(|| ControlError::not_found(format!("there is no audit row `{id}`")))?;
+        serde_json::to_value(row).map_err(ControlError::failed)
+    }
+}
+
+/// Gives each change of state its row, once: the changes are numbered, and the rows know their numbers.
+pub(super) fn copy(control: &Control) -> std::result::Result<(), String> {
+    let mut last = control.auditor.last_change().map_err(|error| error.to_string())?;
+    loop {
+        let changes = control.store.changes_after(Seq(last), AT_ONCE).map_err(|error| error.to_string())?;
+        let Some(newest) = changes.last().map(|change| change.seq.0) else { return Ok(()) };
+        for change in changes {
+            let entry = row(control, change)?;
+            control.auditor.write_blocking(entry).map_err(|error| error.to_string())?;
+        }
+        last = newest;
+    }
+}
+
+fn row(control: &Control, change: RecordedChange) -> std::result::Result<Entry, String> {
+    let id = RequestId::new(change.at, &*control.entropy).map_err(|error| error.to_string())?;
+    Ok(Entry {
+        id,
+        kind: Kind::Change,
+        at: change.at,
+        correlation: None,
+        actor: actor(&change.actor),
+        account: change.account,
+        credential: change.credential,
+        token: None,
+        client: None,
+        method: Cow::Owned(change.operation),
+        path: change.subject,
+        query: None,
+        endpoint: None,
+        policy: None,
+        rule: None,
+        policy_snapshot: None,
+        generation: 0,
+        decision: Decision::Allowed,
+        code: None,
+        status: None,
+        verdicts: Vec::new(),
+        detail: change.detail,
+        change: Some(change.seq.0),
+    })
+}
+
+fn actor(text: &str) -> Actor {
+    match text.split_once(':') {
+        Some(("operator", name)) => Actor::Operator(name.to_owned()),
+        Some(("credential", id)) => id.parse().map_or(Actor::Unknown, Actor::Credential),
+        _ if text == "system" => Actor::System,
+        _ => Actor::Unknown,
+    }
+}

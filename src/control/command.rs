@@ -1,0 +1,195 @@
+//! The operations as data: what the command line sends over the admin socket, or runs itself when nothing listens.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use zeroize::Zeroizing;
+
+use crate::domain::{AccountName, CredentialId, PolicyName, RequestId, Secret, TokenId, UpstreamName};
+use crate::kill_switch::Scope;
+
+/// One operation.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "operation", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Command {
+    /// Creates an account.
+    AccountCreate { name: AccountName },
+    /// Lists accounts.
+    AccountList,
+    /// Shows one account with its credential sets.
+    AccountShow { name: AccountName },
+    /// Suspends an account: none of its requests passes until it is activated.
+    AccountSuspend { name: AccountName, reason: String },
+    /// Ends a suspension.
+    AccountActivate { name: AccountName },
+    /// Issues a credential set. The answer holds its secrets, once.
+    CredentialIssue {
+        account: AccountName,
+        name: String,
+        kind: Bounds,
+        expires_at: Option<Timestamp>,
+        grants: Vec<PolicyName>,
+    },
+    /// Lists credential sets.
+    CredentialList { account: Option<AccountName> },
+    /// Shows one credential set.
+    CredentialShow { id: CredentialId },
+    /// Disables a credential set; it can be enabled again.
+    CredentialDisable { id: CredentialId },
+    /// Enables a disabled credential set.
+    CredentialEnable { id: CredentialId },
+    /// Revokes a credential set and its tokens, for good.
+    CredentialRevoke { id: CredentialId },
+    /// Grants a policy to a credential set.
+    GrantAdd { credential: CredentialId, policy: PolicyName, expires_at: Option<Timestamp> },
+    /// Takes a grant back.
+    GrantRemove { credential: CredentialId, policy: PolicyName },
+    /// Lists grants.
+    GrantList { credential: Option<CredentialId> },
+    /// Lists live tokens, by their ids.
+    TokenList { credential: Option<CredentialId> },
+    /// Revokes one token.
+    TokenRevoke { id: TokenId },
+    /// Revokes all tokens of a credential set.
+    TokenRevokeAll { credential: CredentialId },
+    /// Engages a kill switch.
+    KillEngage { scope: Scope, message: Option<String>, reason: String },
+    /// Releases a kill switch.
+    KillRelease { scope: Scope, reason: String },
+    /// Says which kill switches are engaged.
+    KillStatus,
+    /// Shows the schedules.
+    ScheduleShow,
+    /// Says when each schedule changes next.
+    ScheduleNext,
+    /// Sets the secrets with which the gateway signs in to an ERP.
+    UpstreamSecretSet {
+        upstream: UpstreamName,
+        username: Option<String>,
+        password: Option<SecretText>,
+        api_key: Option<SecretText>,
+    },
+    /// Shows the upstreams and their sessions.
+    UpstreamList,
+    /// Reads the policy files again.
+    PolicyReload,
+    /// Searches audit rows, newest first.
+    AuditSearch(AuditQuery),
+    /// Shows one audit row.
+    AuditShow { id: RequestId },
+    /// Shows what the gateway is doing.
+    Status,
+}
+
+/// Whether a credential set is held to its granted policies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Bounds {
+    /// Only what granted policies allow.
+    Bounded,
+    /// Every mapped endpoint.
+    Unrestricted,
+}
+
+/// Which audit rows.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditQuery {
+    /// At most so many.
+    pub last: usize,
+    /// Rows of one account.
+    pub account: Option<AccountName>,
+    /// Rows of one credential set.
+    pub credential: Option<CredentialId>,
+    /// Rows of one token.
+    pub token: Option<TokenId>,
+    /// Rows with one code.
+    pub code: Option<String>,
+    /// Rows of one kind.
+    pub kind: Option<String>,
+    /// Rows before this place.
+    pub before: Option<i64>,
+}
+
+/// A secret inside a command. It is written out only when the command travels over the admin socket.
+#[derive(Clone)]
+pub struct SecretText(Secret);
+
+impl SecretText {
+    /// Wraps a secret for the way.
+    #[must_use]
+    pub fn new(secret: Secret) -> Self {
+        Self(secret)
+    }
+
+    /// Unwraps it.
+    #[must_use]
+    pub fn into_secret(self) -> Secret {
+        self.0
+    }
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("[secret]")
+    }
+}
+
+impl Serialize for SecretText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // SECURITY: the admin socket is local and open to its group only.
+        serializer.serialize_str(self.0.expose())
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Zeroizing::new(String::deserialize(deserializer)?);
+        Ok(Self(Secret::new(text.as_str().to_owned())))
+    }
+}
+
+/// Why an operation was not carried out.
+#[derive(Debug, Clone, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct ControlError {
+    /// What kind of reason.
+    pub kind: ErrorKind,
+    /// The reason, with what to do about it.
+    pub message: String,
+}
+
+/// The kinds of reasons, each with an exit code of the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// There is no such thing.
+    NotFound,
+    /// It is there already, or in a state that does not allow it.
+    Conflict,
+    /// The operation makes no sense as given.
+    Invalid,
+    /// Something is broken.
+    Failed,
+}
+
+impl ControlError {
+    /// There is no such thing.
+    #[must_use]
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::NotFound, message: message.into() }
+    }
+
+    /// The operation makes no sense as given.
+    #[must_use]
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::Invalid, message: message.into() }
+    }
+
+    /// Something is broken.
+    #[must_use]
+    pub fn failed(message: impl fmt::Display) -> Self {
+        Self { kind: ErrorKind::Failed, message: message.to_string() }
+    }
+}

@@ -1,0 +1,52 @@
+//! What the operations answer with. Never a secret, but for the one answer that issues them.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::directory::{Account, AccountState, Credential, TokenEntry};
+use crate::domain::AccountName;
+use crate::kill_switch::Engaged;
+
+pub(super) fn account(account: &Account, sets: usize) -> Value {
+    let (state, reason) = match &account.state {
+        AccountState::Active => ("active", None),
+        AccountState::Suspended { reason, .. } => ("suspended", Some(reason)),
+    };
+    json!({
+        "name": account.name, "id": account.id, "state": state, "reason": reason, "credential_sets": sets,
+        "created_at": account.created_at,
+    })
+}
+
+pub(super) fn credential(
+    credential: &Credential,
+    account: Option<&AccountName>,
+    now: Timestamp,
+    tokens: usize,
+) -> Value {
+    let expired = credential.expires_at.is_some_and(|at| at <= now);
+    let state = if expired && credential.state == crate::directory::CredentialState::Active {
+        "expired"
+    } else {
+        credential.state.as_str()
+    };
+    let grants: Vec<_> = credential.grants.iter().map(|grant| grant.policy.as_str()).collect();
+    json!({
+        "id": credential.id, "account": account, "name": credential.name, "kind": credential.kind.as_str(),
+        "state": state, "grants": grants, "live_tokens": tokens, "expires_at": credential.expires_at,
+        "created_at": credential.created_at,
+    })
+}
+
+pub(super) fn token(token: &TokenEntry) -> Value {
+    json!({
+        "id": token.id, "credential": token.credential, "issued_at": token.issued_at(), "expires_at": token.expires_at(),
+    })
+}
+
+pub(super) fn engaged(engaged: &Engaged) -> Value {
+    json!({
+        "scope": engaged.scope, "reason": engaged.reason, "message": engaged.message, "engaged_by": engaged.by,
+        "engaged_at": engaged.at,
+    })
+}

@@ -1,0 +1,169 @@
+//! Kill switches, schedules, upstreams, policies, status.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{Control, ControlError, Result, SecretText, render};
+use crate::directory::By;
+use crate::domain::{Actor, UpstreamName};
+use crate::kill_switch::{Engaged, Scope};
+use crate::schedule::{Schedule, State};
+use crate::upstream::{SessionState, StoreVault, UpstreamSecrets};
+
+/// Secrets as an operator sets them.
+#[derive(Debug)]
+pub(super) struct NewSecrets {
+    pub(super) username: Option<String>,
+    pub(super) password: Option<SecretText>,
+    pub(super) api_key: Option<SecretText>,
+}
+
+impl Control {
+    pub(super) fn by(&self, actor: &Actor) -> By {
+        By { actor: actor.clone(), at: self.clock.now() }
+    }
+
+    pub(super) fn engage(&self, actor: &Actor, scope: Scope, message: Option<String>, reason: String) -> Result<Value> {
+        if reason.trim().is_empty() {
+            return Err(ControlError::invalid("a kill switch needs a reason"));
+        }
+        let by = self.by(actor);
+        let engaged = Engaged { scope, message, reason, by: actor.to_string(), at: by.at };
+        self.directory.engage(&by, engaged.clone())?;
+        Ok(render::engaged(&engaged))
+    }
+
+    pub(super) fn release(&self, actor: &Actor, scope: &Scope, reason: &str) -> Result<Value> {
+        self.directory.release(&self.by(actor), scope, reason)?;
+        Ok(json!({ "scope": scope, "state": "released" }))
+    }
+
+    pub(super) fn kill_status(&self) -> Value {
+        self.directory.snapshot().kill_switches().all().iter().map(render::engaged).collect()
+    }
+
+    pub(super) fn show_schedules(&self) -> Value {
+        let policies = self.policies.current();
+        let rows = policies.schedules().into_iter().map(|(name, schedule)| {
+            let windows: Vec<String> = schedule
+                .windows()
+                .iter()
+                .map(|window| {
+                    let days: Vec<_> = window.days().iter().map(|day| format!("{day:?}").chars().take(3).collect::<String>()).collect();
+                    format!("{} {}-{}", days.join(","), window.from(), window.to())
+                })
+                .collect();
+            let holidays: Vec<_> =
+                schedule.holidays().iter().map(|holiday| format!("{} {}", holiday.date, holiday.name)).collect();
+            json!({ "name": name, "time_zone": schedule.zone_name(), "windows": windows, "holidays": holidays, "state": self.state_of(schedule).0 })
+        });
+        rows.collect()
+    }
+
+    pub(super) fn next_changes(&self) -> Value {
+        let policies = self.policies.current();
+        let rows = policies.schedules().into_iter().map(|(name, schedule)| {
+            let (state, next) = self.state_of(schedule);
+            json!({ "name": name, "state": state, "changes_at": next })
+        });
+        rows.collect()
+    }
+
+    fn state_of(&self, schedule: &Schedule) -> (&'static str, Option<jiff::Timestamp>) {
+        match schedule.state(self.clock.now()) {
+            State::Open { until } => ("open", until),
+            State::Closed { opens_at } => ("closed", opens_at),
+        }
+    }
+
+    /// Sets the secrets of an upstream, all together. The session made with the old ones is dropped before the answer.
+    pub(super) async fn set_upstream_secret(
+        self: &Arc<Self>,
+        actor: Actor,
+        upstream: UpstreamName,
+        secrets: NewSecrets,
+    ) -> Result<Value> {
+        if !self.upstreams.contains(&upstream) {
+            return Err(ControlError::not_found(format!("there is no upstream `{upstream}` in the configuration")));
+        }
+        let secrets = UpstreamSecrets {
+            username: secrets.username.map(crate::domain::Secret::new),
+            password: secrets.password.map(SecretText::into_secret),
+            api_key: secrets.api_key.map(SecretText::into_secret),
+            version: 0,
+        };
+        let vault = StoreVault::new(Arc::clone(&self.store), Arc::clone(&self.key_ring), Arc::clone(&self.entropy));
+        let sealed = vault.seal_secrets(&upstream, &secrets).map_err(ControlError::failed)?;
+        let (control, by, name) = (Arc::clone(self), self.by(&actor), upstream.clone());
+        let stored = tokio::task::spawn_blocking(move || {
+            let stored = control.directory.put_upstream_secrets(&by, &name, &sealed);
+            control.copy_changes();
+            stored
+        });
+        stored.await.map_err(ControlError::failed)??;
+        if let Some(sessions) = &self.sessions {
+            sessions.secret_changed(&upstream).await.map_err(ControlError::failed)?;
+        }
+        Ok(json!({ "upstream": upstream, "state": "the next request signs in with the new secret" }))
+    }
+
+    pub(super) fn list_upstreams(&self) -> Value {
+        let Some(sessions) = &self.sessions else {
+            return self.upstreams.iter().map(|name| json!({ "name": name, "state": "not running" })).collect();
+        };
+        let rows = sessions.status().into_iter().map(|status| {
+            let (state, until) = match status.state {
+                SessionState::NoSecret => ("no secret set", None),
+                SessionState::SignedOut => ("signed out", None),
+                SessionState::SigningIn => ("signing in", None),
+                SessionState::SignedIn => ("signed in", status.expires_at),
+                SessionState::BackingOff { until } => ("backing off", Some(until)),
+            };
+            json!({
+                "name": status.upstream, "state": state, "until": until, "age_seconds": status.age.map(|age| age.as_secs()),
+                "sign_ins": status.sign_ins, "failures": status.failures, "last_error": status.last_error,
+            })
+        });
+        rows.collect()
+    }
+
+    pub(super) fn reload_policies(&self, actor: &Actor) -> Result<Value> {
+        let report = self.policies.reload();
+        if report.changed {
+            self.keep_policies();
+            log::info!("{actor} reloaded the policies: generation {}", report.generation);
+        }
+        if !report.problems.is_empty() {
+            return Err(ControlError::invalid(format!(
+                "{}\nthe last good versions stay in force (generation {})",
+                report.problems, report.generation
+            )));
+        }
+        Ok(json!({ "generation": report.generation, "changed": report.changed, "hash": report.hash.to_string() }))
+    }
+
+    pub(super) fn status(&self) -> Value {
+        let snapshot = self.directory.snapshot();
+        let policies = self.policies.current();
+        let problems = self.policies.problems();
+        let api = match (snapshot.kill_switches().global(), super::default_schedule(&policies)) {
+            (Some(_), _) => "stopped by kill switch",
+            (None, Some(schedule)) => self.state_of(schedule).0,
+            (None, None) => "closed: there is no default schedule",
+        };
+        json!({
+            "api": api,
+            "kill_switches": self.kill_status(),
+            "accounts": snapshot.accounts().len(),
+            "credential_sets": snapshot.credentials().len(),
+            "live_tokens": self.directory.token_count(),
+            "policy_generation": policies.generation(),
+            "policy_hash": policies.hash().to_string(),
+            "policy_problems": problems.0.iter().map(std::string::ToString::to_string).collect::<Vec<_>>(),
+            "upstreams": self.list_upstreams(),
+            "audit": if self.auditor.is_failing() { "rows cannot be written: nothing is relayed" } else { "ok" },
+            "audit_rows_written": self.auditor.written(),
+        })
+    }
+}
