@@ -1,1 +1,38 @@
-//! The command line.
+//! The command line: `erp-access NOUN VERB`.
+
+mod arguments;
+mod connection;
+mod demo;
+mod output;
+mod run;
+mod secret_input;
+mod serve;
+mod setup;
+mod show;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+pub use arguments::Arguments;
+pub use output::Failure;
+
+/// Runs the command line and gives the exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // `--help` and `--version` come this way too, with exit code 0.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match run::run(arguments) {
+        Ok(code) => code,
+        Err(failure) => {
+            output::line_to_stderr(&format!("erp-access: {failure}"));
+            failure.exit_code()
+        }
+    }
+}

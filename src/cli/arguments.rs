@@ -1,0 +1,367 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::Timestamp;
+
+use crate::domain::{AccountName, CredentialId, PolicyName, RequestId, TokenId, UpstreamName};
+use crate::kill_switch::Scope;
+
+const EXIT_CODES: &str = "Exit codes: 0 ok, 1 failure, 2 usage, 3 denied or killed, 4 not found, 5 conflict, 6 unreachable, 7 invalid, 130 interrupted.";
+
+/// A deny-by-default access gateway in front of an ERP.
+#[derive(Debug, Parser)]
+#[command(name = "erp-access", version, after_help = EXIT_CODES, max_term_width = 110)]
+pub struct Arguments {
+    /// The configuration file
+    #[arg(short, long, global = true, env = "ERP_ACCESS_CONFIG", default_value = "/etc/erp-access/erp-access.yaml")]
+    pub config: PathBuf,
+    /// Set one configuration key, over file and environment, as in `--set gateway.listen=127.0.0.1:8443`
+    #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub set: Vec<(String, String)>,
+    /// How to print results
+    #[arg(short, long, global = true, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Noun,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Table,
+    /// One JSON document.
+    Json,
+    /// One JSON document a line.
+    Ndjson,
+}
+
+/// The nouns, and the verbs that need none.
+#[derive(Debug, Subcommand)]
+pub enum Noun {
+    /// Try it: a little ERP, the gateway in front of it, and a guided tour
+    Demo(Demo),
+    /// Write a configuration, an `APP_KEY` and the first administrator
+    Init(Init),
+    /// Run the gateway
+    Serve(Serve),
+    /// Check the configuration and the policies without starting
+    Check(Check),
+    /// Show what the gateway is doing; exit code 3 while a kill switch stops everything
+    Status,
+    /// The databases
+    #[command(subcommand)]
+    Db(Db),
+    /// The `APP_KEY`
+    #[command(subcommand)]
+    Key(Key),
+    /// Accounts: who is given access
+    #[command(subcommand)]
+    Account(Account),
+    /// Credential sets: what an integration holds
+    #[command(subcommand)]
+    Credential(Credential),
+    /// Grants: which policies a credential set holds
+    #[command(subcommand)]
+    Grant(Grant),
+    /// Gateway tokens
+    #[command(subcommand)]
+    Token(Token),
+    /// Kill switches: stop the API now
+    #[command(subcommand)]
+    Kill(Kill),
+    /// When the API is open
+    #[command(subcommand)]
+    Schedule(Schedule),
+    /// Policies and the endpoint catalogue
+    #[command(subcommand)]
+    Policy(Policy),
+    /// The ERPs and the gateway's sessions there
+    #[command(subcommand)]
+    Upstream(Upstream),
+    /// The audit trail
+    #[command(subcommand)]
+    Audit(Audit),
+}
+
+/// `demo`
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Take the tour without a person and exit 0 only if every step answered as it should
+    #[arg(long)]
+    pub once: bool,
+}
+
+/// `init`
+#[derive(Debug, Args)]
+pub struct Init {
+    /// The folder to write to: configuration, policies, `APP_KEY`, databases
+    #[arg(long, default_value = "/etc/erp-access")]
+    pub directory: PathBuf,
+    /// Where databases go [default: DIRECTORY/data, or /var/lib/erp-access for /etc/erp-access]
+    #[arg(long)]
+    pub data: Option<PathBuf>,
+    /// The name of the first administrator
+    #[arg(long, default_value = "admin")]
+    pub administrator: String,
+    /// The ERP's address
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8000")]
+    pub upstream: String,
+}
+
+/// `serve`
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Bring the databases to this version's format first
+    #[arg(long)]
+    pub migrate: bool,
+}
+
+/// `check`
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Print each effective value and where it comes from
+    #[arg(long)]
+    pub print: bool,
+}
+
+/// `db …`
+#[derive(Debug, Subcommand)]
+pub enum Db {
+    /// Bring the databases to this version's format
+    Migrate,
+}
+
+/// `key …`
+#[derive(Debug, Subcommand)]
+pub enum Key {
+    /// Generate an `APP_KEY` and write it to a new file with mode 0600, or to standard output
+    Generate {
+        /// The file to write; it must not exist
+        #[arg(long)]
+        file: Option<PathBuf>,
+    },
+}
+
+/// `account …`
+#[derive(Debug, Subcommand)]
+pub enum Account {
+    /// Create an account
+    Create { name: AccountName },
+    /// List accounts
+    List,
+    /// Show an account with its credential sets
+    Show { name: AccountName },
+    /// Suspend an account: none of its requests passes until it is activated
+    Suspend {
+        name: AccountName,
+        /// Why; goes to the audit trail
+        #[arg(long)]
+        reason: String,
+    },
+    /// End a suspension
+    Activate { name: AccountName },
+}
+
+/// `credential …`
+#[derive(Debug, Subcommand)]
+pub enum Credential {
+    /// Issue a credential set; its secrets are shown once
+    Issue(CredentialIssue),
+    /// List credential sets
+    List {
+        /// Of this account only
+        #[arg(long)]
+        account: Option<AccountName>,
+    },
+    /// Show a credential set
+    Show { id: CredentialId },
+    /// Disable a credential set; it can be enabled again
+    Disable { id: CredentialId },
+    /// Enable a disabled credential set
+    Enable { id: CredentialId },
+    /// Revoke a credential set and its tokens, for good
+    Revoke {
+        id: CredentialId,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// `credential issue`
+#[derive(Debug, Args)]
+pub struct CredentialIssue {
+    /// The account that it is for
+    #[arg(long)]
+    pub account: AccountName,
+    /// What it is called, as in `webshop production`
+    #[arg(long)]
+    pub name: String,
+    /// A policy to grant; may be given several times
+    #[arg(long = "grant", value_name = "POLICY")]
+    pub grants: Vec<PolicyName>,
+    /// When it ends, as in 2027-01-01T00:00:00Z [default: never]
+    #[arg(long)]
+    pub expires_at: Option<Timestamp>,
+    /// Let it call every mapped endpoint, without grants
+    #[arg(long, conflicts_with = "grants")]
+    pub unrestricted: bool,
+    /// Write id and secrets to a new file with mode 0600 instead of showing them
+    #[arg(long, value_name = "FILE")]
+    pub secrets_file: Option<PathBuf>,
+}
+
+/// `grant …`
+#[derive(Debug, Subcommand)]
+pub enum Grant {
+    /// Grant a policy to a credential set
+    Add {
+        credential: CredentialId,
+        policy: PolicyName,
+        /// When the grant ends [default: never]
+        #[arg(long)]
+        expires_at: Option<Timestamp>,
+    },
+    /// Take a grant back
+    Remove { credential: CredentialId, policy: PolicyName },
+    /// List grants
+    List {
+        /// Of this credential set only
+        #[arg(long)]
+        credential: Option<CredentialId>,
+    },
+}
+
+/// `token …`
+#[derive(Debug, Subcommand)]
+pub enum Token {
+    /// List live tokens, by their ids
+    List {
+        /// Of this credential set only
+        #[arg(long)]
+        credential: Option<CredentialId>,
+    },
+    /// Revoke a token, or all tokens of a credential set
+    #[command(group(clap::ArgGroup::new("which").required(true)))]
+    Revoke {
+        /// The token's id
+        #[arg(group = "which")]
+        id: Option<TokenId>,
+        /// All tokens of this credential set
+        #[arg(long, group = "which")]
+        credential: Option<CredentialId>,
+    },
+}
+
+/// `kill …`
+#[derive(Debug, Subcommand)]
+pub enum Kill {
+    /// Stop requests now, those in progress too
+    Engage {
+        /// What to stop: all, account:NAME, policy:NAME or upstream:NAME
+        #[arg(long, default_value = "all")]
+        scope: Scope,
+        /// What clients are told
+        #[arg(long)]
+        message: Option<String>,
+        /// Why; goes to the audit trail
+        #[arg(long)]
+        reason: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Let requests pass again
+    Release {
+        /// What to release
+        #[arg(long, default_value = "all")]
+        scope: Scope,
+        /// Why; goes to the audit trail
+        #[arg(long)]
+        reason: String,
+    },
+    /// Say which kill switches are engaged; exit code 3 while one is
+    Status,
+}
+
+/// `schedule …`
+#[derive(Debug, Subcommand)]
+pub enum Schedule {
+    /// Show the schedules
+    Show,
+    /// Say when each schedule changes next
+    Next,
+}
+
+/// `policy …`
+#[derive(Debug, Subcommand)]
+pub enum Policy {
+    /// Check the policy files and run their cases
+    Test,
+    /// Make the running gateway read the policy files again
+    Reload,
+}
+
+/// `upstream …`
+#[derive(Debug, Subcommand)]
+pub enum Upstream {
+    /// Show the upstreams and their sessions
+    List,
+    /// The secrets with which the gateway signs in
+    #[command(subcommand)]
+    Secret(UpstreamSecret),
+}
+
+/// `upstream secret …`
+#[derive(Debug, Subcommand)]
+pub enum UpstreamSecret {
+    /// Set the secrets, read from standard input; the old session ends at once
+    Set {
+        /// The upstream
+        upstream: UpstreamName,
+        /// The user name at the ERP
+        #[arg(long)]
+        username: Option<String>,
+        /// Standard input holds an API key instead of a password
+        #[arg(long)]
+        api_key: bool,
+    },
+}
+
+/// `audit …`
+#[derive(Debug, Subcommand)]
+pub enum Audit {
+    /// Search rows, newest first
+    Search {
+        /// How many
+        #[arg(long, default_value_t = 20)]
+        last: usize,
+        /// Of one account
+        #[arg(long)]
+        account: Option<AccountName>,
+        /// Of one credential set
+        #[arg(long)]
+        credential: Option<CredentialId>,
+        /// Of one token
+        #[arg(long)]
+        token: Option<TokenId>,
+        /// With one code, as in `not_permitted`
+        #[arg(long)]
+        code: Option<String>,
+        /// Of one kind: relay, `token_attempt`, change, system
+        #[arg(long)]
+        kind: Option<String>,
+    },
+    /// Show one row with its decision path
+    Show { id: RequestId },
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .map(|(key, value)| (key.trim().to_owned(), value.to_owned()))
+        .ok_or_else(|| format!("`{text}` is not KEY=VALUE"))
+}

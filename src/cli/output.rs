@@ -1,0 +1,140 @@
+//! How results and failures are printed. Text from outside is made safe for a terminal.
+
+use std::fmt::Display;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use comfy_table::{ContentArrangement, Table};
+use serde_json::Value;
+
+use crate::control::{ControlError, ErrorKind};
+
+use super::arguments::Output;
+
+/// Why a command failed, with its exit code.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    code: u8,
+    message: String,
+}
+
+impl Failure {
+    /// Failure in general: exit code 1.
+    pub(super) fn other(message: impl Display) -> Self {
+        Self { code: 1, message: message.to_string() }
+    }
+
+    /// Something that cannot be reached: exit code 6.
+    pub(super) fn unreachable(message: impl Display) -> Self {
+        Self { code: 6, message: message.to_string() }
+    }
+
+    /// Something given is not valid: exit code 7.
+    pub(super) fn invalid(message: impl Display) -> Self {
+        Self { code: 7, message: message.to_string() }
+    }
+
+    /// The exit code.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.code)
+    }
+}
+
+impl From<ControlError> for Failure {
+    fn from(error: ControlError) -> Self {
+        let code = match error.kind {
+            ErrorKind::NotFound => 4,
+            ErrorKind::Conflict => 5,
+            ErrorKind::Invalid => 7,
+            ErrorKind::Failed => 1,
+        };
+        Self { code, message: error.message }
+    }
+}
+
+/// Writes a line to standard output.
+pub(super) fn line(text: &str) -> Result<(), Failure> {
+    writeln!(io::stdout().lock(), "{text}").map_err(Failure::other)
+}
+
+/// Writes a line to standard error; what cannot be written there is lost.
+pub(super) fn line_to_stderr(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Asks a person to type a word before something that cannot be taken back; without a person `--yes` is needed.
+pub(super) fn confirm(yes: bool, what: &str, word: &str) -> Result<(), Failure> {
+    use std::io::{BufRead as _, IsTerminal as _};
+    if yes {
+        return Ok(());
+    }
+    if !io::stdin().is_terminal() {
+        return Err(Failure { code: 2, message: format!("{what} Give --yes to go on without being asked.") });
+    }
+    line_to_stderr(&format!("{what}\nType `{word}` to go on:"));
+    let mut typed = String::new();
+    io::stdin().lock().read_line(&mut typed).map_err(Failure::other)?;
+    if typed.trim() == word { Ok(()) } else { Err(Failure::other("not confirmed; nothing was changed")) }
+}
+
+/// Text from outside without anything that could steer a terminal.
+pub(super) fn safe(text: &str) -> String {
+    text.chars()
+        .flat_map(|character| {
+            let steers = character.is_control()
+                || matches!(character, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            let (kept, escaped) =
+                if steers { (None, Some(character.escape_unicode())) } else { (Some(character), None) };
+            kept.into_iter().chain(escaped.into_iter().flatten())
+        })
+        .collect()
+}
+
+/// Prints a result: a list of objects as a table with these columns, or as JSON.
+pub(super) fn print(value: &Value, columns: &[&str], output: Output) -> Result<(), Failure> {
+    match (output, value) {
+        (Output::Json, _) => line(&serde_json::to_string_pretty(value).map_err(Failure::other)?),
+        (Output::Ndjson, Value::Array(rows)) => rows.iter().try_for_each(|row| line(&row.to_string())),
+        (Output::Ndjson, _) => line(&value.to_string()),
+        (Output::Table, Value::Array(rows)) if rows.is_empty() => {
+            line_to_stderr("(nothing)");
+            Ok(())
+        }
+        (Output::Table, Value::Array(rows)) => line(&table(rows, columns)),
+        (Output::Table, Value::Object(members)) => {
+            members.iter().try_for_each(|(name, member)| line(&format!("{name:<16} {}", cell(member))))
+        }
+        (Output::Table, other) => line(&cell(other)),
+    }
+}
+
+fn table(rows: &[Value], columns: &[&str]) -> String {
+    let mut table = Table::new();
+    table.load_style(comfy_table::TableStyle::new()).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(columns.iter().map(|column| column.replace('_', " ").to_uppercase()));
+    for row in rows {
+        table.add_row(columns.iter().map(|column| row.get(*column).map(cell).unwrap_or_default()));
+    }
+    table.to_string()
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => safe(text),
+        Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(", "),
+        Value::Bool(_) | Value::Number(_) | Value::Object(_) => safe(&value.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_that_would_steer_a_terminal_is_escaped() {
+        assert_eq!(safe("a\u{1b}[31mb\nc\u{202e}d"), "a\\u{1b}[31mb\\u{a}c\\u{202e}d");
+    }
+}

@@ -1,0 +1,180 @@
+//! From what was typed to what is done.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::arguments::{
+    Account, Arguments, Audit, Credential, Db, Grant, Key, Kill, Noun, Output, Policy, Schedule, Token, Upstream,
+    UpstreamSecret,
+};
+use super::output::{self, Failure};
+use super::{connection, demo, secret_input, serve, setup, show};
+use crate::app::{Core, World};
+use crate::config::{Admin, Config, Environment, Sources};
+use crate::control::{AuditQuery, Bounds, Command, SecretText, os_user};
+use crate::domain::{Actor, SystemClock, SystemEntropy};
+
+/// Denied or killed.
+pub(super) const DENIED: u8 = 3;
+
+pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    let Arguments { config, set, output, command } = arguments;
+    let sources = Sources { file: config, overrides: set, environment: Environment::capture() };
+    let asking = Asking { sources, output };
+    match command {
+        Noun::Demo(arguments) => demo::run(&arguments),
+        Noun::Init(arguments) => setup::init(&arguments),
+        Noun::Serve(arguments) => serve::serve(&asking.sources, &arguments),
+        Noun::Check(arguments) => serve::check(&asking.sources, &arguments),
+        Noun::Db(Db::Migrate) => serve::migrate(&asking.sources),
+        Noun::Key(Key::Generate { file }) => setup::generate_key(file.as_deref()),
+        Noun::Policy(Policy::Test) => serve::test_policies(&asking.sources),
+        Noun::Policy(Policy::Reload) => asking.print(Command::PolicyReload, &[]),
+        Noun::Status => show::status(&asking),
+        Noun::Account(verb) => account(&asking, verb),
+        Noun::Credential(verb) => credential(&asking, verb),
+        Noun::Grant(verb) => grant(&asking, verb),
+        Noun::Token(verb) => token(&asking, &verb),
+        Noun::Kill(verb) => kill(&asking, verb),
+        Noun::Schedule(Schedule::Show) => {
+            asking.print(Command::ScheduleShow, &["name", "state", "time_zone", "windows", "holidays"])
+        }
+        Noun::Schedule(Schedule::Next) => asking.print(Command::ScheduleNext, &["name", "state", "changes_at"]),
+        Noun::Upstream(verb) => upstream(&asking, verb),
+        Noun::Audit(verb) => audit(&asking, verb),
+    }
+}
+
+/// Where to ask, and how to print the answer.
+pub(super) struct Asking {
+    sources: Sources,
+    pub(super) output: Output,
+}
+
+impl Asking {
+    /// Carries a command out: in the running gateway, else here on the databases.
+    pub(super) fn ask(&self, command: Command) -> Result<Value, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::other)?;
+        let admin = Admin::load(&self.sources).map_err(Failure::invalid)?;
+        if let Some(answer) = runtime.block_on(connection::over_socket(&admin.socket, &command))? {
+            return Ok(answer);
+        }
+        let config = Config::load(&self.sources).map_err(Failure::invalid)?;
+        let core = Core::open(&config, &world()).map_err(Failure::other)?;
+        let actor = Actor::Operator(os_user(rustix::process::getuid().as_raw()));
+        Ok(runtime.block_on(core.control.run(actor, command))?)
+    }
+
+    pub(super) fn print(&self, command: Command, columns: &[&str]) -> Result<ExitCode, Failure> {
+        output::print(&self.ask(command)?, columns, self.output)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The machine's clock and randomness.
+pub(super) fn world() -> World {
+    World { clock: Arc::new(SystemClock::default()), entropy: Arc::new(SystemEntropy) }
+}
+
+fn account(asking: &Asking, verb: Account) -> Result<ExitCode, Failure> {
+    let columns = ["name", "state", "reason", "credential_sets", "created_at"];
+    match verb {
+        Account::Create { name } => asking.print(Command::AccountCreate { name }, &columns),
+        Account::List => asking.print(Command::AccountList, &columns),
+        Account::Show { name } => asking.print(Command::AccountShow { name }, &columns),
+        Account::Suspend { name, reason } => asking.print(Command::AccountSuspend { name, reason }, &columns),
+        Account::Activate { name } => asking.print(Command::AccountActivate { name }, &columns),
+    }
+}
+
+fn credential(asking: &Asking, verb: Credential) -> Result<ExitCode, Failure> {
+    let columns = ["id", "account", "name", "kind", "state", "grants", "live_tokens", "expires_at"];
+    match verb {
+        Credential::Issue(issue) => {
+            let file = issue.secrets_file;
+            if let Some(file) = &file
+                && file.exists()
+            {
+                return Err(Failure::invalid(format!("`{}` exists already; nothing was issued", file.display())));
+            }
+            let kind = if issue.unrestricted { Bounds::Unrestricted } else { Bounds::Bounded };
+            let (account, name, expires_at, grants) = (issue.account, issue.name, issue.expires_at, issue.grants);
+            let issued = asking.ask(Command::CredentialIssue { account, name, kind, expires_at, grants })?;
+            show::issued(&issued, file.as_deref(), asking.output)
+        }
+        Credential::List { account } => asking.print(Command::CredentialList { account }, &columns),
+        Credential::Show { id } => asking.print(Command::CredentialShow { id }, &columns),
+        Credential::Disable { id } => asking.print(Command::CredentialDisable { id }, &columns),
+        Credential::Enable { id } => asking.print(Command::CredentialEnable { id }, &columns),
+        Credential::Revoke { id, yes } => {
+            output::confirm(yes, &format!("Revoking {id} is final. Its tokens end now."), &id.to_string())?;
+            asking.print(Command::CredentialRevoke { id }, &columns)
+        }
+    }
+}
+
+fn grant(asking: &Asking, verb: Grant) -> Result<ExitCode, Failure> {
+    let columns = ["credential", "policy", "expires_at", "policy_exists"];
+    match verb {
+        Grant::Add { credential, policy, expires_at } => {
+            asking.print(Command::GrantAdd { credential, policy, expires_at }, &columns)
+        }
+        Grant::Remove { credential, policy } => asking.print(Command::GrantRemove { credential, policy }, &columns),
+        Grant::List { credential } => asking.print(Command::GrantList { credential }, &columns),
+    }
+}
+
+fn token(asking: &Asking, verb: &Token) -> Result<ExitCode, Failure> {
+    match verb {
+        Token::List { credential } => asking
+            .print(Command::TokenList { credential: *credential }, &["id", "credential", "issued_at", "expires_at"]),
+        Token::Revoke { id: Some(id), .. } => asking.print(Command::TokenRevoke { id: *id }, &[]),
+        Token::Revoke { credential: Some(credential), .. } => {
+            asking.print(Command::TokenRevokeAll { credential: *credential }, &[])
+        }
+        Token::Revoke { id: None, credential: None } => Err(Failure::invalid("name a token or a credential set")),
+    }
+}
+
+fn kill(asking: &Asking, verb: Kill) -> Result<ExitCode, Failure> {
+    match verb {
+        Kill::Engage { scope, message, reason, yes } => {
+            output::confirm(yes, &format!("This stops `{scope}` now, requests in progress too."), "engage")?;
+            asking.print(Command::KillEngage { scope, message, reason }, &[])
+        }
+        Kill::Release { scope, reason } => asking.print(Command::KillRelease { scope, reason }, &[]),
+        Kill::Status => {
+            let engaged = asking.ask(Command::KillStatus)?;
+            output::print(&engaged, &["scope", "engaged_at", "engaged_by", "reason", "message"], asking.output)?;
+            let none = engaged.as_array().is_some_and(Vec::is_empty);
+            Ok(if none { ExitCode::SUCCESS } else { ExitCode::from(DENIED) })
+        }
+    }
+}
+
+fn upstream(asking: &Asking, verb: Upstream) -> Result<ExitCode, Failure> {
+    match verb {
+        Upstream::List => asking.print(
+            Command::UpstreamList,
+            &["name", "state", "until", "age_seconds", "sign_ins", "failures", "last_error"],
+        ),
+        Upstream::Secret(UpstreamSecret::Set { upstream, username, api_key }) => {
+            let secret = secret_input::read(if api_key { "API key" } else { "password" })?;
+            let secret = Some(SecretText::new(secret));
+            let (password, api_key) = if api_key { (None, secret) } else { (secret, None) };
+            asking.print(Command::UpstreamSecretSet { upstream, username, password, api_key }, &[])
+        }
+    }
+}
+
+fn audit(asking: &Asking, verb: Audit) -> Result<ExitCode, Failure> {
+    match verb {
+        Audit::Search { last, account, credential, token, code, kind } => {
+            let query = AuditQuery { last, account, credential, token, code, kind, before: None };
+            show::audit_rows(&asking.ask(Command::AuditSearch(query))?, asking.output)
+        }
+        Audit::Show { id } => show::audit_row(&asking.ask(Command::AuditShow { id })?, asking.output),
+    }
+}

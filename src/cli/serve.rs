@@ -1,0 +1,76 @@
+//! `serve`, `check`, `db migrate`, `policy test`.
+
+use std::process::ExitCode;
+
+use super::arguments::{Check, Serve};
+use super::output::{Failure, line};
+use super::run::world;
+use crate::app::{self, App};
+use crate::config::{Config, Sources};
+use crate::policy::PolicyStore;
+use crate::proxy::Signals;
+use crate::telemetry;
+
+pub(super) fn serve(sources: &Sources, arguments: &Serve) -> Result<ExitCode, Failure> {
+    let config = Config::load(sources).map_err(Failure::invalid)?;
+    telemetry::init(&config.log).map_err(Failure::other)?;
+    forbid_core_dumps()?;
+    if arguments.migrate {
+        app::migrate(&config).map_err(Failure::other)?;
+    }
+    let signals = Signals::register().map_err(Failure::other)?;
+    let app = App::build(&config, &world()).map_err(Failure::other)?;
+    signals.stop(app.stop()).map_err(Failure::other)?;
+    app.run().map_err(Failure::other)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn check(sources: &Sources, arguments: &Check) -> Result<ExitCode, Failure> {
+    let config = Config::load(sources).map_err(Failure::invalid)?;
+    let policies = PolicyStore::open(&config.policies.directory).map_err(Failure::invalid)?;
+    config.app_key.texts().map_err(Failure::invalid)?;
+    if arguments.print {
+        line(config.print().trim_end())?;
+    }
+    let set = policies.current();
+    line(&format!(
+        "ok: {} endpoints, {} policies, {} upstreams",
+        set.endpoints().len(),
+        set.policy_names().len(),
+        config.upstreams.len()
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn migrate(sources: &Sources) -> Result<ExitCode, Failure> {
+    let config = Config::load(sources).map_err(Failure::invalid)?;
+    app::migrate(&config).map_err(Failure::other)?;
+    line(&format!("the databases in {} have this version's format", config.store.directory.display()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn test_policies(sources: &Sources) -> Result<ExitCode, Failure> {
+    let config = Config::load(sources).map_err(Failure::invalid)?;
+    let policies = PolicyStore::open(&config.policies.directory).map_err(Failure::invalid)?;
+    let results = policies.current().run_cases();
+    let mut failed = 0;
+    for result in &results {
+        match &result.difference {
+            None => line(&format!("ok    {}", result.name))?,
+            Some(difference) => {
+                failed += 1;
+                line(&format!("FAIL  {}\n   {difference}", result.name))?;
+            }
+        }
+    }
+    line(&format!("{} passed, {failed} failed", results.len() - failed))?;
+    if failed == 0 { Ok(ExitCode::SUCCESS) } else { Ok(ExitCode::FAILURE) }
+}
+
+/// A core dump would hold every key.
+fn forbid_core_dumps() -> Result<(), Failure> {
+    use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|error| {
+        Failure::other(format!("core dumps cannot be forbidden, and they would hold every key: {error}"))
+    })
+}

@@ -1,0 +1,97 @@
+//! Results that deserve more than a table.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use super::arguments::Output;
+use super::output::{self, Failure, line, line_to_stderr, safe};
+use super::run::{Asking, DENIED};
+use crate::control::Command;
+
+/// The one time that secrets are shown.
+pub(super) fn issued(issued: &Value, file: Option<&Path>, output: Output) -> Result<ExitCode, Failure> {
+    let text = |key: &str| issued.get(key).and_then(Value::as_str).unwrap_or_default();
+    if let Some(file) = file {
+        let secrets =
+            json!({ "client_id": text("client_id"), "password": text("password"), "api_key": text("api_key") });
+        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
+        let written = opened.and_then(|mut file| writeln!(file, "{secrets:#}"));
+        written.map_err(|error| {
+            let id = text("client_id");
+            Failure::other(format!("`{}`: {error}; the secrets are lost: revoke {id} and issue again", file.display()))
+        })?;
+        line(&format!("credential set {} issued; its secrets are in {}", text("client_id"), file.display()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if output != Output::Table {
+        output::print(issued, &[], output)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    line("┌─ shown once, never again ───────────────────────────────────────────────")?;
+    line(&format!("│ client id   {}", text("client_id")))?;
+    line(&format!("│ password    {}", text("password")))?;
+    line(&format!("│ x-api-key   {}", text("api_key")))?;
+    line("└─────────────────────────────────────────────────────────────────────────")?;
+    line_to_stderr("Store them now. A lost secret cannot be shown again; revoke the set and issue another.");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the gateway is doing; exit code 3 while a kill switch stops everything.
+pub(super) fn status(asking: &Asking) -> Result<ExitCode, Failure> {
+    let status = asking.ask(Command::Status)?;
+    output::print(&status, &[], asking.output)?;
+    let killed = status.get("kill_switches").and_then(Value::as_array).is_some_and(|switches| {
+        switches.iter().any(|switch| switch.get("scope").and_then(Value::as_str) == Some("all"))
+    });
+    Ok(if killed { ExitCode::from(DENIED) } else { ExitCode::SUCCESS })
+}
+
+/// Audit rows, a line each.
+pub(super) fn audit_rows(rows: &Value, output: Output) -> Result<ExitCode, Failure> {
+    match (output, rows.as_array()) {
+        (Output::Table, Some(rows)) => {
+            for row in rows {
+                let id = row.get("id").and_then(Value::as_str).unwrap_or("-");
+                line(&safe(&format!("{id}  {}", crate::demo::audit_line(row))))?;
+            }
+        }
+        (Output::Table, None) | (Output::Json | Output::Ndjson, _) => output::print(rows, &[], output)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One audit row with its decision path.
+pub(super) fn audit_row(row: &Value, output: Output) -> Result<ExitCode, Failure> {
+    if output != Output::Table {
+        output::print(row, &[], output)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let member = |value: &Value| value.as_str().map_or_else(|| safe(&value.to_string()), safe);
+    for (name, value) in row.as_object().into_iter().flatten() {
+        if !matches!(name.as_str(), "verdicts" | "outcome") && !value.is_null() {
+            line(&format!("{name:<16} {}", member(value)))?;
+        }
+    }
+    line("decision path")?;
+    let verdicts = row.get("verdicts").and_then(Value::as_array).cloned().unwrap_or_default();
+    for (number, verdict) in verdicts.iter().enumerate() {
+        let part = |index: usize| verdict.get(index).and_then(Value::as_str).map(safe).unwrap_or_default();
+        let mark = if part(1) == "allowed" { "passed" } else { "DENIED" };
+        line(&format!("  {}. {mark}  {:<18} {}", number + 1, part(0), part(2)))?;
+    }
+    match row.get("outcome").and_then(Value::as_object) {
+        None => line("outcome          none: the row is over with its decision, or the relay is in progress")?,
+        Some(outcome) => {
+            line("outcome")?;
+            for (name, value) in outcome.iter().filter(|(_, value)| !value.is_null()) {
+                line(&format!("  {name:<18} {}", member(value)))?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
