@@ -1,0 +1,212 @@
+//! The command line, as a new user types it.
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use erp_access::demo::little_erp::{LittleErp, LittleErpHandle, Settings};
+use erp_access::domain::Secret;
+use serde_json::Value;
+
+use crate::support::gateway::Setup;
+use crate::support::http;
+use crate::support::process::{self, Serving, free_address, program, run, succeed};
+
+const ERP_PASSWORD: &str = "little-password-1";
+
+fn little_erp() -> LittleErpHandle {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    LittleErp::start(listener, Settings::new("gateway", Secret::new(ERP_PASSWORD.into()))).expect("starts")
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).expect("there").permissions().mode() & 0o777
+}
+
+fn exit_code(folder: &Path, arguments: &[&str]) -> i32 {
+    run(folder, arguments, "").status.code().expect("an exit code")
+}
+
+/// Policies whose schedule does not depend on the hour at which the test runs.
+fn open_at_every_hour(folder: &Path) {
+    let schedule = "version: 1\ndefault:\n  time_zone: UTC\n  windows: [{ days: [mon, tue, wed, thu, fri, sat, sun], from: \"00:00\", to: \"24:00\" }]\n";
+    std::fs::write(folder.join("policies/schedule.yaml"), schedule).expect("written");
+    let _ = std::fs::remove_file(folder.join("policies/cases/samples.yaml"));
+}
+
+#[test]
+fn the_five_minute_start_works_as_the_readme_says() {
+    let erp = little_erp();
+    let home = tempfile::tempdir().expect("a folder");
+    let folder = home.path().join("gateway");
+    let (path, address) = (folder.display().to_string(), erp.address().to_string());
+    let init = program().args(["init", "--directory", &path, "--upstream", &address]).output().expect("init");
+    let banner = String::from_utf8_lossy(&init.stdout).into_owned();
+    assert!(init.status.success() && banner.contains("first password erpa_pwd_"), "{banner}");
+    assert_eq!((mode(&folder.join("app.key")), mode(&folder.join("data"))), (0o600, 0o700));
+    let again = program().args(["init", "--directory", &path]).output().expect("init");
+    assert!(!again.status.success(), "a second init changes nothing");
+
+    let printed = succeed(&folder, &["check", "--print"], "");
+    assert!(printed.contains("gateway.listen") && printed.contains("ok: 7 endpoints"), "{printed}");
+    assert!(succeed(&folder, &["policy", "test"], "").ends_with("7 passed, 0 failed\n"));
+    open_at_every_hour(&folder);
+
+    let serving = Serving::start(&folder);
+    succeed(&folder, &["upstream", "secret", "set", "erp", "--username", "gateway"], ERP_PASSWORD);
+    succeed(&folder, &["account", "create", "acme"], "");
+    let file = home.path().join("secrets.json");
+    let file_text = file.display().to_string();
+    let issue = ["credential", "issue", "--account", "acme", "--name", "webshop", "--grant", "order-reader"];
+    let told = succeed(&folder, &[&issue[..], &["--secrets-file", &file_text]].concat(), "");
+    assert!(!told.contains("erpa_"), "{told}");
+    assert_eq!(mode(&file), 0o600);
+    let secrets: Value = serde_json::from_str(&std::fs::read_to_string(&file).expect("read")).expect("JSON");
+    let text = |key: &str| secrets[key].as_str().expect("a text").to_owned();
+    let id = text("client_id");
+    let basic = format!("Basic {}", STANDARD.encode(format!("{id}:{}", text("password"))));
+    let key = text("api_key");
+    let headers = [("Authorization", basic.as_str()), ("x-api-key", key.as_str())];
+    let answer = http::once(serving.address, "POST", "/oauth/token", &headers, Some(b""));
+    let token = answer.json()["access_token"].as_str().expect("a token").to_owned();
+    let bearer = format!("Bearer {token}");
+    let get = || http::once(serving.address, "GET", "/v1/customers", &[("Authorization", bearer.as_str())], None);
+    let first = get();
+    assert_eq!(first.status, 200, "{}", first.text());
+
+    let rows = succeed(&folder, &["audit", "search", "--last", "20"], "");
+    assert!(rows.contains("by order-reader/read") && rows.contains("token_attempt"), "{rows}");
+    let shown = succeed(&folder, &["audit", "show", first.header("x-request-id").expect("an id")], "");
+    assert!(shown.contains("decision path") && shown.contains("1. passed  request"), "{shown}");
+
+    succeed(&folder, &["kill", "engage", "--reason", "incident 17", "--yes"], "");
+    assert_eq!(get().code(), "kill_switch_engaged", "in force when the command returns");
+    assert_eq!((exit_code(&folder, &["kill", "status"]), exit_code(&folder, &["status"])), (3, 3));
+    succeed(&folder, &["kill", "release", "--reason", "over"], "");
+    assert_eq!((get().status, exit_code(&folder, &["status"])), (200, 0));
+    succeed(&folder, &["token", "revoke", "--credential", &id], "");
+    assert_eq!(get().code(), "token_invalid");
+    assert_eq!(exit_code(&folder, &["credential", "revoke", &id]), 2, "a person must say yes");
+    succeed(&folder, &["credential", "revoke", &id, "--yes"], "");
+    assert_eq!(exit_code(&folder, &["credential", "enable", &id]), 5, "revoked is final");
+
+    assert!(serving.terminate(), "{}", process::log(&folder));
+    let offline = succeed(&folder, &["account", "list", "-o", "json"], "");
+    assert!(offline.contains("\"acme\""), "without a gateway the command works on the database: {offline}");
+    let everything = format!("{told}{rows}{shown}{offline}{}", process::log(&folder));
+    for secret in [token, text("password"), key, ERP_PASSWORD.to_owned()] {
+        assert!(!everything.contains(&secret), "a secret was printed");
+    }
+    for entry in std::fs::read_dir(folder.join("data")).expect("the data folder") {
+        let path = entry.expect("an entry").path();
+        assert_eq!(mode(&path) & 0o007, 0, "{}", path.display());
+    }
+}
+
+#[test]
+fn exit_codes_tell_what_kind_of_failure_it_was() {
+    let folder = Setup::new(free_address()).write();
+    succeed(folder.path(), &["db", "migrate"], "");
+    succeed(folder.path(), &["account", "create", "acme"], "");
+    let code = |arguments: &[&str]| exit_code(folder.path(), arguments);
+    assert_eq!(code(&["account", "create", "acme"]), 5);
+    assert_eq!(code(&["account", "show", "nobody"]), 4);
+    assert_eq!(code(&["grant", "add", "019ab7c2-7d3e-7cc1-8b1f-0242ac120002", "order-raeder"]), 4);
+    assert_eq!(code(&["account", "create", "Not A Name"]), 2);
+    assert_eq!(code(&["--set", "gateway.lisen=[]", "check"]), 7);
+    assert_eq!(code(&["nonsense"]), 2);
+    assert_eq!(code(&["kill", "release", "--reason", "x"]), 4);
+    assert_eq!(
+        code(&["credential", "issue", "--account", "acme", "--name", "x", "--expires-at", "2001-01-01T00:00:00Z"]),
+        7
+    );
+}
+
+#[test]
+fn a_configuration_with_mistakes_is_refused_with_all_of_them() {
+    let folder = Setup::new(free_address()).config("audti: 1\nlog:\n  level: loud\n").write();
+    let output = run(folder.path(), &["check"], "");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(7));
+    assert!(text.contains("audti") && text.contains("audit") && text.contains("loud"), "{text}");
+}
+
+#[test]
+fn a_start_that_cannot_be_whole_is_refused_with_what_to_do() {
+    let folder = Setup::new(free_address()).write();
+    let serve = |more: &[&str]| {
+        let output = run(folder.path(), &[&["serve"], more].concat(), "");
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let pending = serve(&[]);
+    assert!(pending.contains("erp-access db migrate"), "{pending}");
+    succeed(folder.path(), &["db", "migrate"], "");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = taken.local_addr().expect("an address");
+    let busy = serve(&["--set", &format!("gateway.listen=[\"{address}\"]")]);
+    assert!(busy.contains("cannot listen on"), "{busy}");
+    let key = folder.path().join("app.key");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).expect("a mode");
+    assert!(serve(&[]).contains("chmod 0600"));
+    std::fs::remove_file(&key).expect("removed");
+    succeed(folder.path(), &["key", "generate", "--file", &key.display().to_string()], "");
+    assert_eq!(mode(&key), 0o600);
+    let other = serve(&[]);
+    assert!(other.contains("does not open this database"), "{other}");
+    assert_ne!(
+        exit_code(folder.path(), &["key", "generate", "--file", &key.display().to_string()]),
+        0,
+        "nothing is overwritten"
+    );
+}
+
+#[test]
+fn a_second_process_on_the_same_store_is_refused() {
+    let folder = Setup::new(free_address()).write();
+    let serving = Serving::start(folder.path());
+    let address = free_address();
+    let set = format!("gateway.listen=[\"{address}\"]");
+    let output = run(folder.path(), &["serve", "--set", &set, "--set", "admin.socket=other.sock"], "");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && text.contains("another erp-access process owns"), "{text}");
+    assert!(serving.terminate());
+}
+
+#[test]
+fn every_verb_explains_itself() {
+    let verbs: &[&[&str]] = &[
+        &[],
+        &["demo"],
+        &["init"],
+        &["serve"],
+        &["check"],
+        &["status"],
+        &["db", "migrate"],
+        &["key", "generate"],
+        &["account", "suspend"],
+        &["credential", "issue"],
+        &["grant", "add"],
+        &["token", "revoke"],
+        &["kill", "engage"],
+        &["schedule", "next"],
+        &["policy", "test"],
+        &["upstream", "secret", "set"],
+        &["audit", "search"],
+    ];
+    for verb in verbs {
+        let output = program().args(*verb).arg("--help").output().expect("help");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && text.contains("Usage:") && text.lines().count() > 3, "{verb:?}: {text}");
+    }
+}
+
+#[test]
+fn the_guided_tour_ends_well() {
+    let output = program().args(["demo", "--once"]).output().expect("the tour");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && text.contains("every step answered as it should"), "{text}");
+    assert!(!text.contains("erpa_"), "{text}");
+}

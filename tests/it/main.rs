@@ -1,0 +1,20 @@
+//! The integration tests: the real gateway on real sockets with real SQLite files.
+
+#![expect(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on must fail")]
+#![expect(
+    clippy::string_slice,
+    clippy::format_push_string,
+    clippy::format_collect,
+    reason = "tests need not be fast or quiet"
+)]
+
+mod support;
+
+mod command_line;
+mod corpus;
+mod faults;
+mod gate;
+mod lifecycle;
+mod relay;
+mod token;
+mod tryton;

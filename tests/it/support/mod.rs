@@ -1,0 +1,6 @@
+//! What the tests share: a gateway on loopback, a client that sees bytes, a recorder in place of the ERP.
+
+pub(crate) mod gateway;
+pub(crate) mod http;
+pub(crate) mod process;
+pub(crate) mod recorder;
