@@ -1,0 +1,270 @@
+//! What each step of a request costs by itself.
+
+#![expect(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a bench that cannot go on must fail")]
+
+mod common;
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use criterion::{Criterion, criterion_group, criterion_main};
+use erp_access::app::Core;
+use erp_access::audit::{ContentDescription, Entry, Kind, PreviewCollector, RedactionLists, Redactor};
+use erp_access::config::Upstream;
+use erp_access::control::{Bounds, Command, SecretText};
+use erp_access::directory::TokenEntry;
+use erp_access::domain::{
+    Actor, Clock as _, IssuedKind, IssuedSecret, Secret, SystemClock, SystemEntropy, Target, TokenId,
+};
+use erp_access::gate::{
+    ApiKeyOnRelay, Asked, BodyProblem, CleanHead, Gate, GateParts, GateRules, Head, HeadLimits, RequestBody,
+};
+use erp_access::policy::{Facts, Grants, PolicySet};
+use erp_access::secrets::{AppKey, HashPurpose, HashingSettings, KeyRing, PasswordHasher, Place, SealPurpose};
+use erp_access::upstream::{Sessions, SignInAnswer, SignInRequest, SignInTransport, StoreVault, TransportError};
+use http::{HeaderMap, HeaderValue, Version};
+use tokio::runtime::Runtime;
+
+const LIMITS: HeadLimits = HeadLimits { target: 8192, headers: 64, header_bytes: 32 * 1024 };
+
+#[derive(Debug)]
+struct NoTransport;
+
+#[async_trait]
+impl SignInTransport for NoTransport {
+    async fn send(&self, _: &Upstream, _: SignInRequest) -> Result<SignInAnswer, TransportError> {
+        Err(TransportError::TimedOut)
+    }
+}
+
+struct NoBody;
+
+#[async_trait]
+impl RequestBody for NoBody {
+    async fn read_whole(&mut self, _: usize) -> Result<Bytes, BodyProblem> {
+        Err(BodyProblem::Broken)
+    }
+}
+
+/// A gate on a temporary store, with one token.
+struct Scene {
+    gate: Gate,
+    core: Core,
+    headers: HeaderMap,
+    runtime: Runtime,
+    _folder: tempfile::TempDir,
+}
+
+impl Scene {
+    fn new(endpoints: usize, audit: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = common::files(folder.path(), ([127, 0, 0, 1], 1).into(), endpoints, audit);
+        let world = common::world();
+        let core = Core::open(&config, &world).unwrap_or_else(|error| panic!("{error}"));
+        let runtime = Runtime::new().expect("a runtime");
+        let control = Arc::clone(&core.control);
+        let run = |command| runtime.block_on(control.run(Actor::System, command)).expect("done");
+        let api_key = Some(SecretText::new(Secret::new("erp-side-key".into())));
+        run(Command::UpstreamSecretSet {
+            upstream: "erp".parse().expect("a name"),
+            username: None,
+            password: None,
+            api_key,
+        });
+        run(Command::AccountCreate { name: "acme".parse().expect("a name") });
+        let issued = run(Command::CredentialIssue {
+            account: "acme".parse().expect("a name"),
+            name: "bench".into(),
+            kind: Bounds::Bounded,
+            expires_at: None,
+            grants: vec!["all".parse().expect("a name")],
+        });
+        let credential = issued["client_id"].as_str().expect("an id").parse().expect("an id");
+        let secret = IssuedSecret::generate(IssuedKind::Token, &SystemEntropy).expect("entropy");
+        let now = world.clock.now();
+        let id = TokenId::new(now, &SystemEntropy).expect("entropy");
+        let end = now.checked_add(Duration::from_hours(10)).expect("a time");
+        let hash = control.key_ring.keyed_hash(HashPurpose::Token, secret.secret().expose().as_bytes());
+        control.directory.insert_token(hash, TokenEntry::new(id, credential, now, end)).expect("inserted");
+        let upstreams: Vec<Upstream> = config.upstreams.values().cloned().collect();
+        let vault =
+            StoreVault::new(Arc::clone(&control.store), Arc::clone(&control.key_ring), Arc::clone(&world.entropy));
+        let sessions =
+            Sessions::new(upstreams.clone(), Arc::new(NoTransport), Arc::new(vault), Arc::clone(&world.clock));
+        let gate = Gate::new(GateParts {
+            directory: Arc::clone(&control.directory),
+            policies: Arc::clone(&control.policies),
+            key_ring: Arc::clone(&control.key_ring),
+            auditor: Arc::clone(&control.auditor),
+            sessions: Arc::new(sessions),
+            upstreams: upstreams.into_iter().map(|upstream| (upstream.name.clone(), Arc::new(upstream))).collect(),
+            redactor: Arc::new(Redactor::new(&RedactionLists::default())),
+            clock: world.clock,
+            rules: GateRules { head: LIMITS, body: None, api_key: ApiKeyOnRelay::Optional },
+        });
+        let bearer = format!("Bearer {}", secret.secret().expose());
+        let headers = headers(&bearer);
+        Self { gate, core, headers, runtime, _folder: folder }
+    }
+
+    fn admit(&self) {
+        let now = SystemClock::default().now();
+        let id = erp_access::domain::RequestId::new(now, &SystemEntropy).expect("entropy");
+        let head = Head {
+            version: Version::HTTP_11,
+            method: "GET",
+            raw_target: b"/v1/things0/42?x=1",
+            headers: &self.headers,
+        };
+        let asked = Asked { id, head, client: None, now };
+        let admission = self.runtime.block_on(self.gate.admit(asked, &mut NoBody));
+        drop(black_box(admission.unwrap_or_else(|denial| panic!("{denial:?}"))));
+    }
+}
+
+fn headers(bearer: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in
+        [("host", "gateway.test"), ("authorization", bearer), ("accept", "application/json"), ("user-agent", "bench/1")]
+    {
+        headers.insert(name, HeaderValue::from_str(value).expect("a value"));
+    }
+    headers
+}
+
+fn canonicalise(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("canonicalise");
+    let targets: [(&str, &[u8]); 3] = [
+        ("plain", b"/v1/orders/42?page=2&size=50"),
+        ("escaped", b"/v1/%6f%72ders/caf%c3%a9?page=2"),
+        ("refused", b"/v1/orders/%2e%2e/admin"),
+    ];
+    for (name, target) in targets {
+        group.bench_function(name, |bencher| bencher.iter(|| Target::parse(black_box(target))));
+    }
+    let headers = headers("Bearer x");
+    let head = Head { version: Version::HTTP_11, method: "GET", raw_target: b"/v1/orders/42", headers: &headers };
+    group.bench_function("whole head", |bencher| bencher.iter(|| CleanHead::check(black_box(&head), &LIMITS).is_ok()));
+    group.finish();
+}
+
+fn authenticate(criterion: &mut Criterion) {
+    let scene = Scene::new(1, "");
+    let (ring, directory) = (&scene.core.control.key_ring, &scene.core.control.directory);
+    let now = SystemClock::default().now();
+    let mut group = criterion.benchmark_group("authenticate");
+    group.bench_function("keyed hash and look-up", |bencher| {
+        bencher
+            .iter(|| directory.find_token(&ring.keyed_hash(HashPurpose::Token, black_box(b"erpa_tok_unknown")), now));
+    });
+    let settings = HashingSettings { memory_kib: 19 * 1024, iterations: 2, at_once: 1, waiting: 1 };
+    let hasher = PasswordHasher::new(settings, ring, Arc::new(SystemClock::default())).expect("settings");
+    group.sample_size(10);
+    group.bench_function("argon2id 19 MiB t=2", |bencher| {
+        bencher.iter(|| scene.runtime.block_on(hasher.verify(Secret::new("wrong".into()), None)));
+    });
+    group.finish();
+}
+
+fn decide(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("decide");
+    for (name, endpoints, policy, target) in [
+        ("20 endpoints", 20, "all", "/v1/things7/42"),
+        ("2,000 endpoints", 2000, "all", "/v1/things1999/42"),
+        ("one CEL condition", 20, "conditioned", "/v1/things0/42?archived=false"),
+    ] {
+        let scene = Scene::new(endpoints, "");
+        let set: Arc<PolicySet> = scene.core.control.policies.current();
+        let target = Target::parse(target.as_bytes()).expect("a target");
+        let grant = policy.parse().expect("a name");
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let matched = set.route("GET", target.path()).expect("mapped").resolve(None).expect("one");
+                let facts = Facts {
+                    method: "GET",
+                    path: target.path(),
+                    query: target.query(),
+                    client: None,
+                    now: jiff::Timestamp::UNIX_EPOCH,
+                };
+                set.decide(&matched, Grants::Bounded(&mut std::iter::once(&grant)), &facts).is_ok()
+            });
+        });
+    }
+    group.finish();
+}
+
+fn admit(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("admit");
+    for (name, audit) in [
+        ("after_response", "audit:\n  guarantee: after_response\n"),
+        ("before_relay, synchronous normal", "audit:\n  synchronous: normal\n"),
+        ("before_relay, synchronous full", ""),
+    ] {
+        let scene = Scene::new(20, audit);
+        group.bench_function(name, |bencher| bencher.iter(|| scene.admit()));
+    }
+    group.finish();
+}
+
+fn seal(criterion: &mut Criterion) {
+    let key = AppKey::generate(&SystemEntropy).expect("entropy");
+    let ring = KeyRing::new(&key, &[]).expect("derived");
+    let place = Place { table: "upstream_session", row: "erp", column: "sealed" };
+    let sealed = ring.seal(SealPurpose::UpstreamSession, &place, &[7; 200], &SystemEntropy).expect("sealed");
+    let mut group = criterion.benchmark_group("seal");
+    group.bench_function("seal 200 bytes", |bencher| {
+        bencher.iter(|| ring.seal(SealPurpose::UpstreamSession, &place, black_box(&[7; 200]), &SystemEntropy).is_ok());
+    });
+    group.bench_function("open 200 bytes", |bencher| {
+        bencher.iter(|| ring.open(SealPurpose::UpstreamSession, &place, black_box(&sealed)).is_ok());
+    });
+    group.finish();
+}
+
+fn audit(criterion: &mut Criterion) {
+    let scene = Scene::new(1, "audit:\n  synchronous: normal\n");
+    let auditor = Arc::clone(&scene.core.control.auditor);
+    let entry = || {
+        let entry = Entry::system(SystemClock::default().now(), &SystemEntropy, "GET", "/v1/things0/42".into());
+        Entry { kind: Kind::Relay, ..entry.expect("entropy") }
+    };
+    let mut group = criterion.benchmark_group("audit append");
+    for at_once in [1_usize, 64] {
+        group.bench_function(format!("{at_once} at once"), |bencher| {
+            bencher.iter(|| {
+                scene.runtime.block_on(async {
+                    let waiting: Vec<_> = (0..at_once)
+                        .map(|_| {
+                            let (auditor, entry) = (Arc::clone(&auditor), entry());
+                            tokio::spawn(async move { auditor.reserve().await.expect("room").commit(entry).await })
+                        })
+                        .collect();
+                    for row in waiting {
+                        row.await.expect("done").expect("committed");
+                    }
+                });
+            });
+        });
+    }
+    group.finish();
+}
+
+fn redact(criterion: &mut Criterion) {
+    let redactor = Redactor::new(&RedactionLists::default());
+    let description = ContentDescription { content_type: Some("application/json"), content_encoding: None };
+    let body = br#"{"id":7,"name":"ACME GmbH","password":"hunter2","lines":[{"sku":"A-100","quantity":2}]}"#;
+    criterion.bench_function("redact/small JSON", |bencher| {
+        bencher.iter(|| {
+            let mut collector = PreviewCollector::new(2048, &description);
+            collector.push(black_box(body));
+            collector.finish(&redactor, &[])
+        });
+    });
+}
+
+criterion_group!(steps, canonicalise, authenticate, decide, admit, seal, audit, redact);
+criterion_main!(steps);
