@@ -91,6 +91,7 @@ fn gateway(erp: SocketAddr, audit: &str) -> (SocketAddr, String) {
     let api_key = Some(SecretText::new(Secret::new("erp-side-key".into())));
     run(Command::UpstreamSecretSet {
         upstream: "erp".parse().expect("a name"),
+        account: None,
         username: None,
         password: None,
         api_key,

@@ -70,6 +70,7 @@ impl Scene {
         let api_key = Some(SecretText::new(Secret::new("erp-side-key".into())));
         run(Command::UpstreamSecretSet {
             upstream: "erp".parse().expect("a name"),
+            account: None,
             username: None,
             password: None,
             api_key,
@@ -93,7 +94,8 @@ impl Scene {
         let vault =
             StoreVault::new(Arc::clone(&control.store), Arc::clone(&control.key_ring), Arc::clone(&world.entropy));
         let sessions =
-            Sessions::new(upstreams.clone(), Arc::new(NoTransport), Arc::new(vault), Arc::clone(&world.clock));
+            Sessions::new(upstreams.clone(), Arc::new(NoTransport), Arc::new(vault), Arc::clone(&world.clock))
+                .expect("sessions");
         let gate = Gate::new(GateParts {
             directory: Arc::clone(&control.directory),
             policies: Arc::clone(&control.policies),

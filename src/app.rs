@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use pingora_core::server::ShutdownWatch;
 use pingora_core::services::background::BackgroundService;
 
-use crate::audit::{AuditError, Auditor, Entry, Redactor};
+use crate::audit::{AuditError, Auditor, Entry};
 use crate::config::{self, Config, ConfigErrors};
 use crate::control::{AdminSocket, Control, SocketError};
 use crate::directory::Directory;
@@ -22,7 +22,7 @@ use crate::proxy::{self, BindError, BoundListener, Gateway, PeerError, Peers, Pi
 use crate::secrets::{AppKey, AppKeyError, DeriveError, HashingError, KeyRing, PasswordHasher};
 use crate::store::{Store, StoreError, StoreLock};
 use crate::token::TokenEndpoint;
-use crate::upstream::{Sessions, StoreVault};
+use crate::upstream::{Sessions, StoreVault, VaultError};
 
 /// Why the gateway does not start. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +54,9 @@ pub enum StartError {
     /// An upstream's certificate authority.
     #[error(transparent)]
     Peer(#[from] PeerError),
+    /// The secrets at the upstreams.
+    #[error("the secrets at the upstreams cannot be read: {0}")]
+    Vault(#[from] VaultError),
     /// A listener.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -83,7 +86,6 @@ pub struct World {
 pub struct Core {
     /// The operations.
     pub control: Arc<Control>,
-    redactor: Arc<Redactor>,
     vault: Arc<StoreVault>,
     _lock: StoreLock,
 }
@@ -115,6 +117,7 @@ impl Core {
             auditor: Arc::new(auditor),
             policies: Arc::new(policies),
             sessions: None,
+            redactor: Arc::new(settings::redactor(config)),
             upstreams: config.upstreams.keys().cloned().collect(),
             key_ring,
             hasher: Arc::new(hasher),
@@ -123,12 +126,29 @@ impl Core {
         };
         control.keep_policies();
         control.copy_changes();
-        Ok(Self {
-            control: Arc::new(control),
-            redactor: Arc::new(settings::redactor(config)),
-            vault: Arc::new(vault),
-            _lock: lock,
-        })
+        Ok(Self { control: Arc::new(control), vault: Arc::new(vault), _lock: lock })
+    }
+}
+
+/// The connections to each upstream.
+type PeersByName = Arc<HashMap<UpstreamName, Peers>>;
+
+impl Core {
+    /// The operations with the sessions at the ERPs, for a process that serves no clients.
+    ///
+    /// # Errors
+    /// When a certificate authority cannot be read, or the secrets of accounts.
+    pub fn control_with_sessions(&self, config: &Config, world: &World) -> Result<Arc<Control>, StartError> {
+        let (sessions, _) = self.sessions(config, world)?;
+        Ok(Arc::new(self.control.with_sessions(sessions)))
+    }
+
+    fn sessions(&self, config: &Config, world: &World) -> Result<(Arc<Sessions>, PeersByName), StartError> {
+        let peers = Arc::new(peers(config)?);
+        let transport = Arc::new(PingoraTransport::new(Arc::clone(&peers)));
+        let upstreams: Vec<_> = config.upstreams.values().cloned().collect();
+        let vault = Arc::clone(&self.vault);
+        Ok((Arc::new(Sessions::new(upstreams, transport, vault, Arc::clone(&world.clock))?), peers))
     }
 }
 
@@ -169,11 +189,7 @@ impl App {
     pub fn build(config: &Config, world: &World) -> Result<Self, StartError> {
         let core = Core::open(config, world)?;
         check_upstreams(config, &core.control.policies)?;
-        let peers = Arc::new(peers(config)?);
-        let transport = Arc::new(PingoraTransport::new(Arc::clone(&peers)));
-        let upstreams: Vec<_> = config.upstreams.values().cloned().collect();
-        let vault = Arc::clone(&core.vault);
-        let sessions = Arc::new(Sessions::new(upstreams, transport, vault, Arc::clone(&world.clock)));
+        let (sessions, peers) = core.sessions(config, world)?;
         let control = Arc::new(core.control.with_sessions(Arc::clone(&sessions)));
         let gate = Arc::new(Gate::new(GateParts {
             directory: Arc::clone(&control.directory),
@@ -186,7 +202,7 @@ impl App {
                 .iter()
                 .map(|(name, upstream)| (name.clone(), Arc::new(upstream.clone())))
                 .collect(),
-            redactor: Arc::clone(&core.redactor),
+            redactor: Arc::clone(&control.redactor),
             clock: Arc::clone(&world.clock),
             rules: settings::gate_rules(config),
         }));
@@ -278,6 +294,10 @@ impl BackgroundService for Beside {
             }
             () = housekeeping(&self.control) => {}
             _ = shutdown.changed() => {}
+        }
+        // The exchanges in progress have ended by now.
+        if let Some(sessions) = &self.control.sessions {
+            sessions.shut_down().await;
         }
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::arguments::{
-    Account, Arguments, Audit, Credential, Db, Grant, Key, Kill, Noun, Output, Policy, Schedule, Token, Upstream,
-    UpstreamSecret,
+    Account, Arguments, Audit, Credential, Db, Grant, Key, Kill, Noun, Output, Policy, Schedule, Session, Token,
+    Upstream, UpstreamSecret,
 };
 use super::output::{self, Failure};
 use super::{connection, demo, secret_input, serve, setup, show};
@@ -64,7 +64,8 @@ impl Asking {
         let config = Config::load(&self.sources).map_err(Failure::invalid)?;
         let core = Core::open(&config, &world()).map_err(Failure::other)?;
         let actor = Actor::Operator(os_user(rustix::process::getuid().as_raw()));
-        Ok(runtime.block_on(core.control.run(actor, command))?)
+        let control = core.control_with_sessions(&config, &world()).map_err(Failure::other)?;
+        Ok(runtime.block_on(control.run(actor, command))?)
     }
 
     pub(super) fn print(&self, command: Command, columns: &[&str]) -> Result<ExitCode, Failure> {
@@ -154,17 +155,32 @@ fn kill(asking: &Asking, verb: Kill) -> Result<ExitCode, Failure> {
     }
 }
 
+const SESSION_COLUMNS: [&str; 8] =
+    ["name", "account", "state", "until", "age_seconds", "sign_ins", "failures", "last_error"];
+
 fn upstream(asking: &Asking, verb: Upstream) -> Result<ExitCode, Failure> {
     match verb {
-        Upstream::List => asking.print(
-            Command::UpstreamList,
-            &["name", "state", "until", "age_seconds", "sign_ins", "failures", "last_error"],
-        ),
-        Upstream::Secret(UpstreamSecret::Set { upstream, username, api_key }) => {
+        Upstream::List => asking.print(Command::UpstreamList, &SESSION_COLUMNS),
+        Upstream::Show(Session { upstream, account }) => {
+            asking.print(Command::UpstreamShow { upstream, account }, &SESSION_COLUMNS)
+        }
+        Upstream::Login(Session { upstream, account }) => {
+            asking.print(Command::UpstreamLogin { upstream, account }, &SESSION_COLUMNS)
+        }
+        Upstream::Logout(Session { upstream, account }) => {
+            asking.print(Command::UpstreamLogout { upstream, account }, &[])
+        }
+        Upstream::Test(Session { upstream, account }) => {
+            show::sign_in(&asking.ask(Command::UpstreamTest { upstream, account })?, asking.output)
+        }
+        Upstream::Secret(UpstreamSecret::Remove { upstream, account }) => {
+            asking.print(Command::UpstreamSecretRemove { upstream, account }, &[])
+        }
+        Upstream::Secret(UpstreamSecret::Set { upstream, account, username, api_key }) => {
             let secret = secret_input::read(if api_key { "API key" } else { "password" })?;
             let secret = Some(SecretText::new(secret));
             let (password, api_key) = if api_key { (None, secret) } else { (secret, None) };
-            asking.print(Command::UpstreamSecretSet { upstream, username, password, api_key }, &[])
+            asking.print(Command::UpstreamSecretSet { upstream, account, username, password, api_key }, &[])
         }
     }
 }

@@ -9,6 +9,7 @@ use super::gateway::Gateway;
 use super::keeping::{Admin, Audit, Policies, Store};
 use super::log::LogConfig;
 use super::problem::{ConfigErrors, Problem};
+use super::recipe;
 use super::server::Server;
 use super::texts::{Place, TextKind, Texts};
 use super::tokens::{PasswordHashing, Tokens};
@@ -37,7 +38,7 @@ impl Sources {
 }
 
 pub(super) fn load(sources: &Sources, resolve: Resolve) -> Result<Config, ConfigErrors> {
-    read_all(sources, |root| read_config(root, &sources.environment, resolve))
+    read_all(sources, Recipes::Resolved, |root| read_config(root, &sources.environment, resolve))
         .map(|(config, settings)| Config { settings, ..config })
 }
 
@@ -47,17 +48,30 @@ pub(super) fn load_admin(sources: &Sources) -> Result<Admin, ConfigErrors> {
         root.ask_all();
         admin
     };
-    read_all(sources, read).map(|(admin, _)| admin)
+    read_all(sources, Recipes::LeftAlone, read).map(|(admin, _)| admin)
 }
 
-fn read_all<T>(sources: &Sources, read: impl FnOnce(&Section<'_, '_>) -> T) -> Result<(T, Vec<Setting>), ConfigErrors> {
+/// Whether recipes are put in place of their names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Recipes {
+    Resolved,
+    LeftAlone,
+}
+
+fn read_all<T>(
+    sources: &Sources,
+    recipes: Recipes,
+    read: impl FnOnce(&Section<'_, '_>) -> T,
+) -> Result<(T, Vec<Setting>), ConfigErrors> {
     let mut texts = Texts::default();
     let mut problems = Vec::new();
     let root = merged(sources, &mut texts, &mut problems);
-    let Some(root) = root else { return Err(ConfigErrors::new(problems)) };
-    tree::check_keys(&root, &texts, &mut problems);
-
+    let Some(mut root) = root else { return Err(ConfigErrors::new(problems)) };
     let folder = absolute(&sources.file).ok().and_then(|file| file.parent().map(Path::to_owned)).unwrap_or_default();
+    if recipes == Recipes::Resolved {
+        recipe::resolve(&mut root, &folder, &mut texts, &mut problems);
+    }
+    tree::check_keys(&root, &texts, &mut problems);
     let decoder = Decoder::new(&texts, folder);
     let value = decoder.root(&root, read);
     let (found, settings) = decoder.finish();

@@ -33,13 +33,14 @@ pub use keeping::{Admin, Audit, Guarantee, Policies, Redact, Store, Synchronous}
 pub use load::Sources;
 pub use log::{LogConfig, LogFormat, LogLevel};
 pub use problem::{ConfigErrors, Problem};
+pub use recipe::{
+    BodyMatch, BodyTemplate, Extract, ExtractFrom, InjectedCookie, InjectedHeader, Injection, JsonTemplate, Lifetime,
+    LifetimeSource, LostRule, Piece, Recipe, SecretsOf, SignInStep, Success, Template,
+};
 pub use server::Server;
 pub use texts::Origin;
 pub use tokens::{PasswordHashing, Tokens};
-pub use upstream::{
-    BodyTemplate, Extract, InjectedHeader, JsonTemplate, LostRule, Piece, Recipe, SignInStep, Success, Template,
-    Upstream, UpstreamTimeouts, UpstreamTls,
-};
+pub use upstream::{Upstream, UpstreamTimeouts, UpstreamTls};
 
 /// The checked configuration: what is in it can be used as it is.
 #[derive(Debug, Clone)]

@@ -1,10 +1,12 @@
 //! Reads texts with variables, as in `Session base64({{username}}:{{uid}}:{{token}})`.
 
 use super::decode::{Wrong, most_alike};
-use super::upstream::{Piece, Template};
+use super::recipe::{Piece, Template};
 
 /// Secrets that every recipe may use.
 pub(super) const BUILT_IN: [&str; 3] = ["username", "password", "api_key"];
+/// What is known of the account on whose behalf a request is relayed.
+pub(super) const ACCOUNT: [&str; 2] = ["account.name", "account.id"];
 
 /// Reads a template.
 ///
@@ -24,7 +26,7 @@ pub(super) fn check_variables(template: &Template, known: &[String], later: &[St
 fn check_pieces(pieces: &[Piece], known: &[String], later: &[String]) -> Result<(), Wrong> {
     pieces.iter().try_for_each(|piece| match piece {
         Piece::Text(_) => Ok(()),
-        Piece::Base64(inner) => check_pieces(inner, known, later),
+        Piece::Base64(inner) | Piece::UrlEncode(inner) => check_pieces(inner, known, later),
         Piece::Variable(name) if known.contains(name) => Ok(()),
         Piece::Variable(name) if later.contains(name) => {
             Err(Wrong::new(format!("uses `{name}` before a step has extracted it")))
@@ -72,6 +74,9 @@ impl Reader<'_> {
             } else if self.takes_function("base64(", &text) {
                 put_text(&mut pieces, &mut text);
                 pieces.push(Piece::Base64(self.pieces(Until::Parenthesis)?));
+            } else if self.takes_function("urlencode(", &text) {
+                put_text(&mut pieces, &mut text);
+                pieces.push(Piece::UrlEncode(self.pieces(Until::Parenthesis)?));
             } else if self.takes_function("basic(", &text) {
                 // RFC 7617: the scheme and base64 of user-id, colon, password.
                 text.push_str("Basic ");
@@ -100,7 +105,7 @@ impl Reader<'_> {
         let (name, rest) = self.rest.split_once("}}").ok_or_else(|| Wrong::new("opens `{{` without a closing `}}`"))?;
         self.rest = rest;
         let name = name.trim_matches(' ');
-        if !is_variable_name(name) {
+        if !is_variable_name(name.strip_prefix("account.").unwrap_or(name)) {
             return Err(Wrong::new("has something between `{{` and `}}` that is not the name of a variable")
                 .with_help("names are made of a-z, 0-9 and _"));
         }

@@ -26,9 +26,10 @@ pub(super) fn resolve_by_system(host: &str, port: u16) -> io::Result<Vec<SocketA
 
 pub(super) fn read_all(section: &Section<'_, '_>, resolve: Resolve) -> BTreeMap<UpstreamName, Upstream> {
     let mut upstreams = BTreeMap::new();
+    let names: Vec<&str> = section.ask_all().iter().map(|entry| entry.key.as_str()).collect();
     for entry in section.ask_all() {
         let name = entry.key.parse::<UpstreamName>();
-        let upstream = section.section_of(entry, |upstream| read(upstream, name.as_ref().ok(), resolve));
+        let upstream = section.section_of(entry, |upstream| read(upstream, name.as_ref().ok(), &names, resolve));
         match (name, upstream) {
             (Ok(name), Some(upstream)) => {
                 upstreams.entry(name).or_insert(upstream);
@@ -44,7 +45,12 @@ pub(super) fn read_all(section: &Section<'_, '_>, resolve: Resolve) -> BTreeMap<
     upstreams
 }
 
-fn read(section: &Section<'_, '_>, name: Option<&UpstreamName>, resolve: Resolve) -> Option<Upstream> {
+fn read(
+    section: &Section<'_, '_>,
+    name: Option<&UpstreamName>,
+    upstreams: &[&str],
+    resolve: Resolve,
+) -> Option<Upstream> {
     let link_local = if section.switch("allow_link_local", false) { LinkLocal::Allowed } else { LinkLocal::Refused };
     let peers = section.list("peers", Vec::new(), Peer::show, |node| Peer::read(node, resolve, link_local));
     // What was written and is wrong has been reported by now.
@@ -65,7 +71,7 @@ fn read(section: &Section<'_, '_>, name: Option<&UpstreamName>, resolve: Resolve
         host,
         timeouts: section.section("timeouts", read_timeouts),
         forward_headers: section.list("forward_headers", Vec::new(), ToString::to_string, forwardable),
-        session: section.section("session", recipe::read),
+        session: section.section("session", |session| recipe::read(session, upstreams)),
     };
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for address in peers.into_iter().flat_map(|peer| peer.addresses) {

@@ -66,12 +66,24 @@ pub enum Command {
     /// Sets the secrets with which the gateway signs in to an ERP.
     UpstreamSecretSet {
         upstream: UpstreamName,
+        /// The account whose own ERP user it is; without it, the one that all accounts share.
+        account: Option<AccountName>,
         username: Option<String>,
         password: Option<SecretText>,
         api_key: Option<SecretText>,
     },
+    /// Removes the secrets that an account has of its own at an upstream.
+    UpstreamSecretRemove { upstream: UpstreamName, account: AccountName },
     /// Shows the upstreams and their sessions.
     UpstreamList,
+    /// Shows one session.
+    UpstreamShow { upstream: UpstreamName, account: Option<AccountName> },
+    /// Runs a sign-in step by step and tells what was sent and received.
+    UpstreamTest { upstream: UpstreamName, account: Option<AccountName> },
+    /// Signs in now.
+    UpstreamLogin { upstream: UpstreamName, account: Option<AccountName> },
+    /// Drops a session and signs it out.
+    UpstreamLogout { upstream: UpstreamName, account: Option<AccountName> },
     /// Reads the policy files again.
     PolicyReload,
     /// Searches audit rows, newest first.

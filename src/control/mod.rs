@@ -7,12 +7,13 @@ mod credentials;
 mod render;
 mod socket;
 mod state;
+mod upstreams;
 
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::audit::Auditor;
+use crate::audit::{Auditor, Redactor};
 use crate::directory::{ChangeError, Directory};
 use crate::domain::{Actor, Clock, Entropy, UpstreamName};
 use crate::policy::{PolicySet, PolicyStore, default_schedule_name};
@@ -20,6 +21,8 @@ use crate::schedule::Schedule;
 use crate::secrets::{KeyRing, PasswordHasher};
 use crate::store::{PolicyText, Store};
 use crate::upstream::Sessions;
+
+use upstreams::{NewSecrets, Whose};
 
 pub use command::{AuditQuery, Bounds, Command, ControlError, ErrorKind, SecretText};
 pub use socket::{AdminSocket, SocketError};
@@ -37,6 +40,8 @@ pub struct Control {
     pub policies: Arc<PolicyStore>,
     /// Sessions at the ERPs; absent when no gateway runs.
     pub sessions: Option<Arc<Sessions>>,
+    /// Knows what is secret.
+    pub redactor: Arc<Redactor>,
     /// The names of the configured upstreams.
     pub upstreams: Vec<UpstreamName>,
     /// Keys.
@@ -66,10 +71,10 @@ impl Control {
         if let Command::CredentialIssue { account, name, kind, expires_at, grants } = command {
             return self.issue_credential(actor, credentials::Issue { account, name, kind, expires_at, grants }).await;
         }
-        if let Command::UpstreamSecretSet { upstream, username, password, api_key } = command {
-            let secrets = state::NewSecrets { username, password, api_key };
-            return self.set_upstream_secret(actor, upstream, secrets).await;
-        }
+        let command = match self.run_at_upstream(&actor, command).await {
+            Ok(done) => return done,
+            Err(command) => command,
+        };
         // Everything else waits for SQLite only.
         let control = Arc::clone(self);
         let done = tokio::task::spawn_blocking(move || {
@@ -78,6 +83,29 @@ impl Control {
             result
         });
         done.await.map_err(ControlError::failed)?
+    }
+
+    /// Operations that may wait for an ERP; gives other commands back.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all other commands go on to where each is named")]
+    async fn run_at_upstream(
+        self: &Arc<Self>,
+        actor: &Actor,
+        command: Command,
+    ) -> std::result::Result<Result<Value>, Command> {
+        let actor = actor.clone();
+        Ok(match command {
+            Command::UpstreamSecretSet { upstream, account, username, password, api_key } => {
+                let secrets = NewSecrets { username, password, api_key };
+                self.set_upstream_secret(actor, Whose { upstream, account }, secrets).await
+            }
+            Command::UpstreamSecretRemove { upstream, account } => {
+                self.remove_upstream_secret(actor, Whose { upstream, account: Some(account) }).await
+            }
+            Command::UpstreamTest { upstream, account } => self.test_upstream(&Whose { upstream, account }).await,
+            Command::UpstreamLogin { upstream, account } => self.log_in(&Whose { upstream, account }).await,
+            Command::UpstreamLogout { upstream, account } => self.log_out(&Whose { upstream, account }).await,
+            other => return Err(other),
+        })
     }
 
     fn run_blocking(&self, actor: &Actor, command: Command) -> Result<Value> {
@@ -106,12 +134,18 @@ impl Control {
             Command::ScheduleShow => Ok(self.show_schedules()),
             Command::ScheduleNext => Ok(self.next_changes()),
             Command::UpstreamList => Ok(self.list_upstreams()),
+            Command::UpstreamShow { upstream, account } => self.show_upstream(&Whose { upstream, account }),
             Command::PolicyReload => self.reload_policies(actor),
             Command::AuditSearch(query) => self.search_audit(&query),
             Command::AuditShow { id } => self.show_audit(id),
             Command::Status => Ok(self.status()),
-            // Both need the async side and were taken by `run`.
-            Command::CredentialIssue { .. } | Command::UpstreamSecretSet { .. } => {
+            // These need the async side and were taken by `run`.
+            Command::CredentialIssue { .. }
+            | Command::UpstreamSecretSet { .. }
+            | Command::UpstreamSecretRemove { .. }
+            | Command::UpstreamTest { .. }
+            | Command::UpstreamLogin { .. }
+            | Command::UpstreamLogout { .. } => {
                 Err(ControlError::failed("this operation cannot wait on a blocking thread"))
             }
         }

@@ -1,23 +1,12 @@
-//! Kill switches, schedules, upstreams, policies, status.
-
-use std::sync::Arc;
+//! Kill switches, schedules, policies, status.
 
 use serde_json::{Value, json};
 
-use super::{Control, ControlError, Result, SecretText, render};
+use super::{Control, ControlError, Result, render};
 use crate::directory::By;
-use crate::domain::{Actor, UpstreamName};
+use crate::domain::Actor;
 use crate::kill_switch::{Engaged, Scope};
 use crate::schedule::{Schedule, State};
-use crate::upstream::{SessionState, StoreVault, UpstreamSecrets};
-
-/// Secrets as an operator sets them.
-#[derive(Debug)]
-pub(super) struct NewSecrets {
-    pub(super) username: Option<String>,
-    pub(super) password: Option<SecretText>,
-    pub(super) api_key: Option<SecretText>,
-}
 
 impl Control {
     pub(super) fn by(&self, actor: &Actor) -> By {
@@ -75,57 +64,6 @@ impl Control {
             State::Open { until } => ("open", until),
             State::Closed { opens_at } => ("closed", opens_at),
         }
-    }
-
-    /// Sets the secrets of an upstream, all together. The session made with the old ones is dropped before the answer.
-    pub(super) async fn set_upstream_secret(
-        self: &Arc<Self>,
-        actor: Actor,
-        upstream: UpstreamName,
-        secrets: NewSecrets,
-    ) -> Result<Value> {
-        if !self.upstreams.contains(&upstream) {
-            return Err(ControlError::not_found(format!("there is no upstream `{upstream}` in the configuration")));
-        }
-        let secrets = UpstreamSecrets {
-            username: secrets.username.map(crate::domain::Secret::new),
-            password: secrets.password.map(SecretText::into_secret),
-            api_key: secrets.api_key.map(SecretText::into_secret),
-            version: 0,
-        };
-        let vault = StoreVault::new(Arc::clone(&self.store), Arc::clone(&self.key_ring), Arc::clone(&self.entropy));
-        let sealed = vault.seal_secrets(&upstream, &secrets).map_err(ControlError::failed)?;
-        let (control, by, name) = (Arc::clone(self), self.by(&actor), upstream.clone());
-        let stored = tokio::task::spawn_blocking(move || {
-            let stored = control.directory.put_upstream_secrets(&by, &name, &sealed);
-            control.copy_changes();
-            stored
-        });
-        stored.await.map_err(ControlError::failed)??;
-        if let Some(sessions) = &self.sessions {
-            sessions.secret_changed(&upstream).await.map_err(ControlError::failed)?;
-        }
-        Ok(json!({ "upstream": upstream, "state": "the next request signs in with the new secret" }))
-    }
-
-    pub(super) fn list_upstreams(&self) -> Value {
-        let Some(sessions) = &self.sessions else {
-            return self.upstreams.iter().map(|name| json!({ "name": name, "state": "not running" })).collect();
-        };
-        let rows = sessions.status().into_iter().map(|status| {
-            let (state, until) = match status.state {
-                SessionState::NoSecret => ("no secret set", None),
-                SessionState::SignedOut => ("signed out", None),
-                SessionState::SigningIn => ("signing in", None),
-                SessionState::SignedIn => ("signed in", status.expires_at),
-                SessionState::BackingOff { until } => ("backing off", Some(until)),
-            };
-            json!({
-                "name": status.upstream, "state": state, "until": until, "age_seconds": status.age.map(|age| age.as_secs()),
-                "sign_ins": status.sign_ins, "failures": status.failures, "last_error": status.last_error,
-            })
-        });
-        rows.collect()
     }
 
     pub(super) fn reload_policies(&self, actor: &Actor) -> Result<Value> {

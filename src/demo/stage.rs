@@ -133,6 +133,7 @@ fn issue(control: &Arc<Control>, erp_password: Secret) -> Result<StageCredential
     let name = |text: &str| text.parse().map_err(|_| DemoError::other("a name"));
     run(Command::UpstreamSecretSet {
         upstream: "erp".parse().map_err(DemoError::other)?,
+        account: None,
         username: Some(USERNAME.into()),
         password: Some(SecretText::new(erp_password)),
         api_key: None,

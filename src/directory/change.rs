@@ -8,12 +8,12 @@ use serde_json::json;
 
 use super::entry::{Entry, entry};
 use super::{Directory, Snapshot, TokenEntry};
-use crate::domain::{AccountId, AccountName, Actor, CredentialId, EntropyError, PolicyName, TokenId, UpstreamName};
+use crate::domain::{AccountId, AccountName, Actor, CredentialId, EntropyError, PolicyName, TokenId};
 use crate::kill_switch::{Engaged, Scope};
 use crate::secrets::KeyedHash;
 use crate::store::{
-    Account, AccountState, ChangeTransaction, Credential, CredentialKind, CredentialState, Grant, NewUser,
-    SealedSecrets, Seq, StoreError,
+    Account, AccountState, ChangeTransaction, Credential, CredentialKind, CredentialState, Grant, NewUser, Seq,
+    StoreError,
 };
 
 /// Why a change was not made. Nothing has changed then.
@@ -61,7 +61,7 @@ pub struct NewCredential {
     pub grants: Vec<PolicyName>,
 }
 
-type Result<T> = std::result::Result<T, ChangeError>;
+pub(super) type Result<T> = std::result::Result<T, ChangeError>;
 
 impl Directory {
     /// Creates an account.
@@ -330,21 +330,6 @@ impl Directory {
         })
     }
 
-    /// Sets the sealed secrets of an upstream, all together. The session made with the old ones is forgotten.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub fn put_upstream_secrets(&self, by: &By, upstream: &UpstreamName, secrets: &SealedSecrets) -> Result<Seq> {
-        self.with_lock(|_| {
-            let set = |value: &Option<Vec<u8>>| if value.is_some() { "set" } else { "unset" };
-            let detail = json!({
-                "username": set(&secrets.username), "password": set(&secrets.password), "api_key": set(&secrets.api_key),
-            });
-            let entry = entry(by, "upstream.secret.set", upstream.to_string()).detail(detail);
-            self.commit(&entry, |tx| tx.put_upstream_secrets(upstream, secrets, by.at).map(drop))
-        })
-    }
-
     /// Adds a portal user.
     ///
     /// # Errors
@@ -368,12 +353,12 @@ impl Directory {
         })
     }
 
-    fn with_lock<T>(&self, change: impl FnOnce(&Snapshot) -> Result<T>) -> Result<T> {
+    pub(super) fn with_lock<T>(&self, change: impl FnOnce(&Snapshot) -> Result<T>) -> Result<T> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         change(&self.snapshot.load_full())
     }
 
-    fn commit(
+    pub(super) fn commit(
         &self,
         entry: &Entry,
         change: impl FnOnce(&ChangeTransaction<'_>) -> std::result::Result<(), StoreError>,

@@ -5,6 +5,7 @@
 
 mod change;
 mod entry;
+mod secrets;
 mod snapshot;
 mod tokens;
 

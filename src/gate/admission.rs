@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::audit::{OpenRow, Outcome, Step};
 use crate::config::Upstream;
 use crate::directory::{Cut, Holder};
-use crate::domain::{AccountName, Code, EndpointId, PolicyName, Principal, RequestId};
-use crate::upstream::{SessionError, UpstreamSession};
+use crate::domain::{Code, EndpointId, PolicyName, Principal, RequestId};
+use crate::upstream::{AccountRef, SessionError, UpstreamSession};
 
 use super::Denial;
 use super::Gate;
@@ -18,7 +18,7 @@ use super::limits::Place;
 pub(super) struct Relay {
     id: RequestId,
     principal: Principal,
-    account: AccountName,
+    pub(super) account: AccountRef,
     endpoint: EndpointId,
     policy: Option<PolicyName>,
     pub(super) upstream: Arc<Upstream>,
@@ -39,7 +39,7 @@ impl Relay {
         Ok(Self {
             id: known.running.request.asked.id,
             principal: known.principal,
-            account: known.account.name.clone(),
+            account: AccountRef { id: known.account.id, name: known.account.name.clone() },
             endpoint: permitted.allowed.endpoint().id().clone(),
             policy: policy.map(|policy| policy.name().clone()),
             upstream: Arc::clone(upstream),
@@ -97,6 +97,12 @@ impl Admission {
         &self.session
     }
 
+    /// The account on whose behalf it is relayed.
+    #[must_use]
+    pub fn account(&self) -> &AccountRef {
+        &self.relay.account
+    }
+
     /// The endpoint.
     #[must_use]
     pub fn endpoint(&self) -> &EndpointId {
@@ -114,7 +120,7 @@ impl Admission {
         }
         let holder = Holder {
             principal: &self.relay.principal,
-            account: &self.relay.account,
+            account: &self.relay.account.name,
             policy: self.relay.policy.as_ref(),
             upstream: &self.relay.upstream.name,
         };
@@ -128,8 +134,8 @@ impl Admission {
     /// # Errors
     /// When the gateway cannot sign in.
     pub async fn renew_session(&mut self, gate: &Gate) -> Result<(), SessionError> {
-        gate.sessions.lost(&self.relay.upstream.name, self.session.generation());
-        self.session = gate.sessions.obtain(&self.relay.upstream.name).await?;
+        gate.sessions.lost(self.session.key(), self.session.generation());
+        self.session = gate.sessions.obtain(&self.relay.upstream.name, &self.relay.account).await?;
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use super::{Admission, Denial, Gate};
 impl Gate {
     pub(super) async fn bind_session(&self, recorded: Recorded) -> Result<Admission, Denial> {
         let Recorded { relay, place, row } = recorded;
-        match self.sessions.obtain(&relay.upstream.name).await {
+        match self.sessions.obtain(&relay.upstream.name, &relay.account).await {
             Ok(session) => Ok(Admission::new(relay, place, row, session)),
             Err(error) => {
                 let denial = Denial::new(Step::UpstreamSession, Code::UpstreamSessionFailed, error.to_string());

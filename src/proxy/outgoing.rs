@@ -43,9 +43,15 @@ pub(super) fn request(
     if let Some(trace) = trace {
         request.insert_header(TRACE_PARENT, text(&trace.parent)?)?;
     }
-    for (name, value) in admission.session().headers() {
-        request.insert_header(name.clone(), value.clone())?;
-    }
+    let mut inserted = Ok(());
+    let session = admission.session();
+    let injected = session.inject(&from_client.method, admission.account(), |name, value| {
+        if inserted.is_ok() {
+            inserted = request.insert_header(name.clone(), value);
+        }
+    });
+    injected.map_err(|error| Error::because(ErrorType::InternalError, "injecting the session", error))?;
+    inserted?;
     Ok(request)
 }
 

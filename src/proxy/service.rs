@@ -13,6 +13,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 use crate::domain::Code;
 use crate::relay::{Answer, Exchange};
+use crate::upstream::{Loss, loss};
 
 use super::failure::{self, CUT, SESSION_LOST};
 use super::{Gateway, connection, local, outgoing, respond};
@@ -153,7 +154,7 @@ impl ProxyHttp for Gateway {
         if response.status.is_informational() {
             return Ok(());
         }
-        if crate::upstream::is_lost(exchange.admission.upstream(), response.status) {
+        if loss(exchange.admission.upstream(), response.status, &response.headers) == Loss::Lost {
             return Err(failure::session_lost(session, exchange, response.status));
         }
         exchange.answered(response.status.as_u16(), &response.headers, self.gate.clock.monotonic());

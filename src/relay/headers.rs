@@ -141,33 +141,17 @@ pub fn leaks(value: &HeaderValue, injected: &[crate::domain::Secret]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::config::{LostRule, Recipe, UpstreamTimeouts};
     use crate::domain::Secret;
+    use crate::upstream::double::static_key;
 
     fn name(text: &str) -> HeaderName {
         text.parse().expect("a name")
     }
 
     fn upstream() -> Upstream {
-        let second = Duration::from_secs(1);
-        Upstream {
-            name: "erp".parse().expect("a name"),
-            peers: vec![([10, 0, 0, 7], 8069).into()],
-            tls: None,
-            host: "erp.internal".into(),
-            timeouts: UpstreamTimeouts { connect: second, read: second, write: second, idle: second, sign_in: second },
-            forward_headers: Vec::new(),
-            session: Recipe {
-                steps: Vec::new(),
-                inject: Vec::new(),
-                lifetime: None,
-                lost: LostRule { status: Vec::new() },
-                attempts_per_minute: 1,
-            },
-        }
+        let peers = vec![([10, 0, 0, 7], 8069).into()];
+        Upstream { peers, host: "erp.internal".into(), ..static_key() }
     }
 
     #[test]

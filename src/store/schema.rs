@@ -55,20 +55,24 @@ pub(super) const MIGRATIONS: &[M<'_>] = &[M::up(
     ) STRICT;
 
     CREATE TABLE upstream_secret (
-        upstream TEXT PRIMARY KEY,
+        upstream TEXT NOT NULL,
+        account BLOB NOT NULL,           -- empty: the ERP user that all accounts share
         username BLOB,                   -- sealed
         password BLOB,                   -- sealed
         api_key BLOB,                    -- sealed
         version INTEGER NOT NULL,
-        changed_at INTEGER NOT NULL
+        changed_at INTEGER NOT NULL,
+        PRIMARY KEY (upstream, account)
     ) STRICT;
 
     CREATE TABLE upstream_session (
-        upstream TEXT PRIMARY KEY,
+        upstream TEXT NOT NULL,
+        account BLOB NOT NULL,           -- as above
         sealed BLOB NOT NULL,
         secret_version INTEGER NOT NULL,
         signed_in_at INTEGER NOT NULL,
-        expires_at INTEGER
+        expires_at INTEGER,
+        PRIMARY KEY (upstream, account)
     ) STRICT;
 
     CREATE TABLE policy_text (hash BLOB PRIMARY KEY, text BLOB NOT NULL) STRICT, WITHOUT ROWID;

@@ -36,7 +36,8 @@ impl Attempts {
         back_off.max(self.pause_of_limit(now))
     }
 
-    fn pause_of_limit(&self, now: Duration) -> Option<Duration> {
+    /// The same by the limit per minute alone.
+    pub(super) fn pause_of_limit(&self, now: Duration) -> Option<Duration> {
         let within = || self.recent.iter().map(|at| at.saturating_add(MINUTE)).filter(|leaves| *leaves > now);
         if within().count() < self.per_minute {
             return None;

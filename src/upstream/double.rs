@@ -7,24 +7,25 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use super::{
-    SessionVault, SignInAnswer, SignInRequest, SignInTransport, StoredSession, TransportError, UpstreamSecrets,
-    VaultError,
+    AccountRef, SessionKey, SessionVault, SignInAnswer, SignInRequest, SignInTransport, StoredSession, TransportError,
+    UpstreamSecrets, VaultError,
 };
 use crate::config::{
-    BodyTemplate, Extract, InjectedHeader, JsonTemplate, LostRule, Piece, Recipe, SignInStep, Success, Template,
-    Upstream, UpstreamTimeouts,
+    BodyTemplate, Extract, ExtractFrom, InjectedHeader, Injection, JsonTemplate, Lifetime, LifetimeSource, LostRule,
+    Piece, Recipe, SecretsOf, SignInStep, Success, Template, Upstream, UpstreamTimeouts,
 };
-use crate::domain::{Secret, UpstreamName};
+use crate::domain::{AccountId, Secret, UpstreamName};
 
 /// What the ERP does with one request.
 #[derive(Debug, Clone)]
 pub(crate) enum Act {
     Answers(u16, String),
+    AnswersWith(u16, Vec<(&'static str, &'static str)>, String),
     Fails(TransportError),
     Hangs,
     Panics,
@@ -34,6 +35,7 @@ pub(crate) enum Act {
 pub(crate) struct ScriptedErp {
     script: Mutex<VecDeque<Act>>,
     requests: Mutex<Vec<Value>>,
+    heads: Mutex<Vec<String>>,
     open: Semaphore,
 }
 
@@ -42,13 +44,19 @@ impl ScriptedErp {
         Arc::new(Self {
             script: Mutex::new(script.into_iter().collect()),
             requests: Mutex::default(),
+            heads: Mutex::default(),
             open: Semaphore::new(Semaphore::MAX_PERMITS),
         })
     }
 
     /// An ERP that takes requests and answers none before [`Self::answer`] is called.
     pub(crate) fn silent() -> Arc<Self> {
-        Arc::new(Self { script: Mutex::default(), requests: Mutex::default(), open: Semaphore::new(0) })
+        Arc::new(Self {
+            script: Mutex::default(),
+            requests: Mutex::default(),
+            heads: Mutex::default(),
+            open: Semaphore::new(0),
+        })
     }
 
     /// Lets `count` requests have their answer.
@@ -66,6 +74,20 @@ impl ScriptedErp {
     }
 }
 
+impl ScriptedErp {
+    /// Method, path, headers and content type of all requests so far, a text each.
+    pub(crate) fn heads(&self) -> Vec<String> {
+        self.heads.lock().unwrap().clone()
+    }
+}
+
+fn head_of(request: &SignInRequest) -> String {
+    let header = |(name, value): &(HeaderName, HeaderValue)| format!("\n{name}: {}", value.to_str().expect("ASCII"));
+    let headers: Vec<_> = request.headers.iter().map(header).collect();
+    let content_type = request.content_type.as_ref().map(|value| format!("\n{}", value.to_str().expect("ASCII")));
+    format!("{} {}{}{}", request.method, request.path, headers.concat(), content_type.unwrap_or_default())
+}
+
 impl fmt::Debug for ScriptedErp {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("ScriptedErp")
@@ -76,7 +98,11 @@ impl fmt::Debug for ScriptedErp {
 impl SignInTransport for ScriptedErp {
     async fn send(&self, _upstream: &Upstream, request: SignInRequest) -> Result<SignInAnswer, TransportError> {
         let number = {
-            let body = request.body.as_ref().map(|body| serde_json::from_slice(body).expect("JSON"));
+            let body = request.body.as_ref().map(|body| {
+                serde_json::from_slice(body)
+                    .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(body).into_owned()))
+            });
+            self.heads.lock().unwrap().push(head_of(&request));
             let mut requests = self.requests.lock().unwrap();
             requests.push(body.unwrap_or_default());
             requests.len()
@@ -85,6 +111,12 @@ impl SignInTransport for ScriptedErp {
         let act = self.script.lock().unwrap().pop_front();
         match act {
             Some(Act::Answers(status, body)) => Ok(answer(status, body)),
+            Some(Act::AnswersWith(status, headers, body)) => {
+                let named = |(name, value): (&'static str, &'static str)| {
+                    (HeaderName::from_static(name), HeaderValue::from_static(value))
+                };
+                Ok(SignInAnswer { headers: headers.into_iter().map(named).collect(), ..answer(status, body) })
+            }
             Some(Act::Fails(error)) => Err(error),
             Some(Act::Hangs) => std::future::pending().await,
             Some(Act::Panics) => panic!("the transport panics"),
@@ -101,8 +133,8 @@ fn answer(status: u16, body: String) -> SignInAnswer {
 /// A vault in memory.
 #[derive(Debug, Default)]
 pub(crate) struct MemoryVault {
-    secrets: Mutex<BTreeMap<UpstreamName, UpstreamSecrets>>,
-    sessions: Mutex<BTreeMap<UpstreamName, StoredSession>>,
+    secrets: Mutex<BTreeMap<SessionKey, UpstreamSecrets>>,
+    sessions: Mutex<BTreeMap<SessionKey, StoredSession>>,
     broken: Mutex<Option<VaultError>>,
 }
 
@@ -122,7 +154,15 @@ impl MemoryVault {
             api_key: secret("key-for-the-erp"),
             version,
         };
-        self.secrets.lock().unwrap().insert(erp(), secrets);
+        self.secrets.lock().unwrap().insert(SessionKey::shared(&erp()), secrets);
+    }
+
+    /// Gives an account a user of its own.
+    pub(crate) fn set_own_password(&self, account: &AccountRef, password: &str) {
+        let secret = |text: &str| Some(Secret::new(text.to_owned()));
+        let (username, password) = (secret(account.name.as_str()), secret(password));
+        let secrets = UpstreamSecrets { username, password, api_key: None, version: 1 };
+        self.secrets.lock().unwrap().insert(SessionKey::own(&erp(), account.id), secrets);
     }
 
     pub(crate) fn break_down(&self) {
@@ -130,7 +170,7 @@ impl MemoryVault {
     }
 
     pub(crate) fn session(&self) -> Option<StoredSession> {
-        self.sessions.lock().unwrap().get(&erp()).cloned()
+        self.sessions.lock().unwrap().get(&SessionKey::shared(&erp())).cloned()
     }
 
     fn check(&self) -> Result<(), VaultError> {
@@ -139,27 +179,43 @@ impl MemoryVault {
 }
 
 impl SessionVault for MemoryVault {
-    fn load_secrets(&self, upstream: &UpstreamName) -> Result<Option<UpstreamSecrets>, VaultError> {
+    fn accounts(&self, upstream: &UpstreamName) -> Result<Vec<AccountRef>, VaultError> {
+        self.check()?;
+        let secrets = self.secrets.lock().unwrap();
+        let own = secrets.keys().filter(|key| key.upstream == *upstream).filter_map(|key| key.account);
+        Ok(own.map(account_with).collect())
+    }
+
+    fn load_secrets(&self, upstream: &SessionKey) -> Result<Option<UpstreamSecrets>, VaultError> {
         self.check()?;
         Ok(self.secrets.lock().unwrap().get(upstream).cloned())
     }
 
-    fn load(&self, upstream: &UpstreamName) -> Result<Option<StoredSession>, VaultError> {
+    fn load(&self, upstream: &SessionKey) -> Result<Option<StoredSession>, VaultError> {
         self.check()?;
         Ok(self.sessions.lock().unwrap().get(upstream).cloned())
     }
 
-    fn save(&self, upstream: &UpstreamName, session: &StoredSession) -> Result<(), VaultError> {
+    fn save(&self, upstream: &SessionKey, session: &StoredSession) -> Result<(), VaultError> {
         self.check()?;
         self.sessions.lock().unwrap().insert(upstream.clone(), session.clone());
         Ok(())
     }
 
-    fn delete(&self, upstream: &UpstreamName) -> Result<(), VaultError> {
+    fn delete(&self, upstream: &SessionKey) -> Result<(), VaultError> {
         self.check()?;
         self.sessions.lock().unwrap().remove(upstream);
         Ok(())
     }
+}
+
+/// An account for tests; the number is its id.
+pub(crate) fn account(number: u8) -> AccountRef {
+    account_with(AccountId::from_bytes([number; 16]))
+}
+
+fn account_with(id: AccountId) -> AccountRef {
+    AccountRef { id, name: format!("account-{}", id.as_bytes()[0]).parse().expect("a name") }
 }
 
 /// The name of the upstream in all tests.
@@ -192,32 +248,46 @@ fn template(piece: Piece) -> JsonTemplate {
     JsonTemplate::Text(Template { pieces: vec![piece] })
 }
 
-fn lost_on_401() -> LostRule {
-    LostRule { status: vec![StatusCode::UNAUTHORIZED] }
+fn lost_on_401() -> Vec<LostRule> {
+    vec![LostRule { status: vec![StatusCode::UNAUTHORIZED], ..LostRule::default() }]
+}
+
+fn fixed(fallback: Option<Duration>) -> Lifetime {
+    Lifetime { source: LifetimeSource::Recipe, fallback, skew: None, idle: false }
+}
+
+fn inject(name: HeaderName, pieces: Vec<Piece>) -> Injection {
+    Injection { headers: vec![InjectedHeader { name, value: Template { pieces } }], ..Injection::default() }
 }
 
 /// Tryton: `common.db.login` and `Authorization: Session base64(username:uid:token)`.
 pub(crate) fn tryton() -> Upstream {
     let credential = vec![variable("username"), text(":"), variable("uid"), text(":"), variable("token")];
     upstream(Recipe {
+        secrets: SecretsOf::Upstream,
         steps: vec![tryton_step()],
-        inject: vec![InjectedHeader {
-            name: header::AUTHORIZATION,
-            value: Template { pieces: vec![text("Session "), Piece::Base64(credential)] },
-        }],
-        lifetime: Some(Duration::from_hours(1)),
+        inject: inject(header::AUTHORIZATION, vec![text("Session "), Piece::Base64(credential)]),
+        lifetime: fixed(Some(Duration::from_hours(1))),
         lost: lost_on_401(),
+        logout: None,
+        survives_restart: true,
+        secure_over_http: false,
         attempts_per_minute: 5,
     })
 }
 
 fn tryton_step() -> SignInStep {
     let password = JsonTemplate::Object(vec![("password".into(), template(variable("password")))]);
-    let extract = |variable: &str, pointer: &str| Extract { variable: variable.into(), pointer: pointer.into() };
+    let extract = |variable: &str, pointer: &str| {
+        let from = ExtractFrom::Pointer(pointer.into());
+        Extract { variable: variable.into(), from, optional: false }
+    };
     SignInStep {
+        at: None,
         method: Method::POST,
         path: "/erp/rpc/".into(),
         headers: Vec::new(),
+        cookies: Vec::new(),
         body: BodyTemplate::Json(JsonTemplate::Object(vec![
             ("id".into(), JsonTemplate::Plain(json!(1))),
             ("method".into(), template(text("common.db.login"))),
@@ -234,14 +304,7 @@ fn tryton_step() -> SignInStep {
 
 /// An ERP that takes a key in a header.
 pub(crate) fn static_key() -> Upstream {
-    upstream(Recipe {
-        steps: Vec::new(),
-        inject: vec![InjectedHeader {
-            name: HeaderName::from_static("x-api-key"),
-            value: Template { pieces: vec![variable("api_key")] },
-        }],
-        lifetime: None,
-        lost: lost_on_401(),
-        attempts_per_minute: 5,
-    })
+    let tryton = tryton().session;
+    let inject = inject(HeaderName::from_static("x-api-key"), vec![variable("api_key")]);
+    upstream(Recipe { steps: Vec::new(), inject, lifetime: fixed(None), ..tryton })
 }

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 
 use super::transport::TransportError;
 use super::vault::VaultError;
+use crate::domain::{AccountName, UpstreamName};
 
 /// Why there is no session at an upstream.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,6 +18,14 @@ pub enum SessionError {
     NoSecret {
         /// `username`, `password` or `api_key`.
         missing: String,
+    },
+    /// The account has no ERP user of its own, and the recipe asks for one; the ERP was not contacted.
+    #[error(
+        "account `{account}` has no secrets of its own here; set them with `erp-access upstream secret set --account`"
+    )]
+    NoAccountSecret {
+        /// The account.
+        account: AccountName,
     },
     /// The ERP answered, and the answer is not what the recipe calls success.
     #[error("step {step} of the sign-in was refused: {reason}")]
@@ -75,6 +84,15 @@ pub enum Refusal {
     /// This pointer must not exist and does.
     #[error("`{0}` is present")]
     Present(String),
+    /// This header is to be kept and is missing, or is no visible ASCII.
+    #[error("the header `{0}` is missing")]
+    NoHeader(HeaderName),
+    /// This cookie is to be kept and is not set.
+    #[error("the cookie `{0}` is not set")]
+    NoCookie(String),
+    /// This cookie is marked `Secure`, and there is no TLS to the ERP.
+    #[error("the cookie `{0}` is for TLS only; use TLS, or set `secure_over_http: true` in the session")]
+    SecureCookie(String),
     /// This pointer is to be kept, and it is neither a text that is not empty nor a number.
     #[error("`{0}` is neither text nor number")]
     NotText(String),
@@ -92,6 +110,12 @@ pub enum UnusableRecipe {
     /// A value would put characters into this header that a header cannot hold.
     #[error("header `{0}` would hold characters that no header may hold")]
     Header(HeaderName),
+    /// A value would put characters into this cookie that a cookie cannot hold.
+    #[error("cookie `{0}` would hold characters that no cookie may hold")]
+    Cookie(String),
+    /// A step goes to an upstream that is not configured.
+    #[error("there is no upstream `{0}`")]
+    NoSuchUpstream(UpstreamName),
     /// The body of a step could not be written as JSON.
     #[error("a body cannot be written as JSON")]
     Body,
@@ -107,7 +131,11 @@ impl SessionError {
             | Self::Unusable { .. }
             | Self::Interrupted => true,
             // These never got as far as the ERP.
-            Self::Unknown | Self::NoSecret { .. } | Self::BackingOff { .. } | Self::Vault { .. } => false,
+            Self::Unknown
+            | Self::NoSecret { .. }
+            | Self::NoAccountSecret { .. }
+            | Self::BackingOff { .. }
+            | Self::Vault { .. } => false,
         }
     }
 }

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::error::SessionError;
+use super::key::SessionKey;
 use super::session::{Life, UpstreamSession};
-use super::sign_in::sign_in;
+use super::sign_in::{SignedIn, Unobserved, sign_in};
 use super::slot::{Landing, Slot, Stored};
 use super::template::names_in_recipe;
 use super::variables::Variables;
 use super::vault::{SessionVault, StoredSession, UpstreamSecrets, VaultError};
-use crate::domain::UpstreamName;
 
 /// A making under way. It always lands: dropped early, by a panic or a shutdown, it lands as a failure.
 #[derive(Debug)]
@@ -45,19 +45,23 @@ impl Flight {
 
     fn land(&mut self, outcome: Result<UpstreamSession, SessionError>) {
         if let Some(landing) = self.landing.take() {
-            landing.send_replace(Some(self.slot.land(self.ticket, outcome)));
+            let (landed, replaced) = self.slot.land(self.ticket, outcome);
+            landing.send_replace(Some(landed));
+            if let Some(replaced) = replaced {
+                self.slot.retire(replaced);
+            }
         }
     }
 
     async fn make(&self) -> Result<UpstreamSession, SessionError> {
         let recipe = &self.slot.upstream.session;
-        let secrets = in_vault(&self.slot, |vault, name| vault.load_secrets(name)).await;
+        let secrets = in_vault(&self.slot, |vault, key| vault.load_secrets(key)).await;
         let secrets = secrets.map_err(|reason| SessionError::Vault { reason })?.unwrap_or_default();
-        let variables = Variables::of(&secrets);
+        let variables = Variables::of(&secrets).for_account(self.slot.account.as_ref());
         variables.require_secrets(&names_in_recipe(recipe))?;
         if recipe.steps.is_empty() {
-            let life = Life::beginning(self.slot.clock.now(), recipe.lifetime);
-            return UpstreamSession::build(recipe, &variables, secrets.version, life);
+            let life = Life::beginning(self.slot.clock.now(), &recipe.lifetime, None);
+            return UpstreamSession::build(recipe, variables, self.slot.key.clone(), secrets.version, life);
         }
         match self.restore(&secrets).await {
             Some(session) => Ok(session),
@@ -71,42 +75,53 @@ impl Flight {
             Stored::Unread => {}
             Stored::Overtaken => return None,
         }
-        let stored = in_vault(&self.slot, |vault, name| vault.load(name)).await.unwrap_or_else(|error| {
-            log::warn!("upstream `{}`: the stored session cannot be read: {error}", self.slot.upstream.name);
+        let stored = in_vault(&self.slot, |vault, key| vault.load(key)).await.unwrap_or_else(|error| {
+            log::warn!("{}: the stored session cannot be read: {error}", self.slot);
             None
         })?;
-        let life = Life { signed_in_at: stored.signed_in_at, expires_at: stored.expires_at };
-        if stored.secret_version != secrets.version || life.is_over(self.slot.clock.now()) {
+        let recipe = &self.slot.upstream.session;
+        let life = Life::kept(stored.signed_in_at, stored.expires_at, &recipe.lifetime);
+        if stored.secret_version != secrets.version || !recipe.survives_restart {
             return None;
         }
-        let variables = Variables::restored(secrets, stored.variables);
+        let variables = Variables::restored(secrets, stored.variables).for_account(self.slot.account.as_ref());
         // A recipe that has changed since may not fit: then we sign in.
-        UpstreamSession::build(&self.slot.upstream.session, &variables, self.ticket.generation, life).ok()
+        let session =
+            UpstreamSession::build(recipe, variables, self.slot.key.clone(), self.ticket.generation, life).ok()?;
+        (!session.is_over(self.slot.clock.now())).then_some(session)
     }
 
     async fn sign_in(&self, secrets: &UpstreamSecrets) -> Result<UpstreamSession, SessionError> {
         let upstream = &self.slot.upstream;
         self.slot.count_sign_in();
         // Taken before the first request, so that our end of the session is never later than the ERP's.
-        let life = Life::beginning(self.slot.clock.now(), upstream.session.lifetime);
-        let signing_in = sign_in(upstream, secrets, &*self.slot.transport);
-        let variables =
-            tokio::time::timeout(upstream.timeouts.sign_in, signing_in).await.map_err(|_| SessionError::TimedOut)??;
-        let session = UpstreamSession::build(&upstream.session, &variables, self.ticket.generation, life)?;
-        self.save(StoredSession {
-            variables: variables.into_extracted(),
-            secret_version: secrets.version,
-            signed_in_at: life.signed_in_at,
-            expires_at: life.expires_at,
-        })
-        .await;
+        let began_at = self.slot.clock.now();
+        let account = self.slot.account.as_ref();
+        let mut unobserved = Unobserved;
+        let signing_in =
+            sign_in(&self.slot.upstreams, upstream, secrets, account, &*self.slot.transport, &mut unobserved);
+        let signed_in = tokio::time::timeout(upstream.timeouts.sign_in, signing_in).await;
+        let SignedIn { variables, lifetime } = signed_in.map_err(|_| SessionError::TimedOut)??;
+        let life = Life::beginning(began_at, &upstream.session.lifetime, lifetime);
+        let extracted = variables.extracted().clone();
+        let key = self.slot.key.clone();
+        let session = UpstreamSession::build(&upstream.session, variables, key, self.ticket.generation, life)?;
+        if upstream.session.survives_restart {
+            self.save(StoredSession {
+                variables: extracted,
+                secret_version: secrets.version,
+                signed_in_at: began_at,
+                expires_at: session.expires_at(),
+            })
+            .await;
+        }
         Ok(session)
     }
 
     /// A session that cannot be kept still serves until the next start.
     async fn save(&self, stored: StoredSession) {
-        if let Err(error) = in_vault(&self.slot, move |vault, name| vault.save(name, &stored)).await {
-            log::warn!("upstream `{}`: the session cannot be stored: {error}", self.slot.upstream.name);
+        if let Err(error) = in_vault(&self.slot, move |vault, key| vault.save(key, &stored)).await {
+            log::warn!("{}: the session cannot be stored: {error}", self.slot);
         }
     }
 }
@@ -121,10 +136,10 @@ impl Drop for Flight {
 pub(super) async fn in_vault<T, F>(slot: &Slot, work: F) -> Result<T, VaultError>
 where
     T: Send + 'static,
-    F: FnOnce(&dyn SessionVault, &UpstreamName) -> Result<T, VaultError> + Send + 'static,
+    F: FnOnce(&dyn SessionVault, &SessionKey) -> Result<T, VaultError> + Send + 'static,
 {
-    let (vault, name) = (Arc::clone(&slot.vault), slot.upstream.name.clone());
-    tokio::task::spawn_blocking(move || work(&*vault, &name))
+    let (vault, key) = (Arc::clone(&slot.vault), slot.key.clone());
+    tokio::task::spawn_blocking(move || work(&*vault, &key))
         .await
         .unwrap_or_else(|_| Err(VaultError("the vault was interrupted".to_owned())))
 }

@@ -1,5 +1,6 @@
-//! The session of one upstream: the one that serves, and at most one flight that makes the next.
+//! The session of one ERP user: the one that serves, and at most one flight that makes the next.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,17 +11,26 @@ use tokio::sync::watch;
 use super::attempts::Attempts;
 use super::error::SessionError;
 use super::flight::{Flight, Ticket};
-use super::session::{UpstreamSession, later};
+use super::key::{AccountRef, SessionKey};
+use super::session::{Life, UpstreamSession, later};
+use super::sign_in::{SignedIn, Upstreams, sign_out};
 use super::status::{SessionState, SessionStatus};
+use super::template::names_in_recipe;
 use super::transport::SignInTransport;
 use super::vault::SessionVault;
 use crate::config::Upstream;
 use crate::domain::Clock;
 
-/// The session of one upstream.
+/// How long a session that was replaced may be used by relays in progress before it is signed out.
+const LAST_RELAYS: Duration = Duration::from_mins(10);
+
+/// The session of one ERP user.
 #[derive(Debug)]
 pub(super) struct Slot {
-    pub(super) upstream: Upstream,
+    pub(super) key: SessionKey,
+    pub(super) account: Option<AccountRef>,
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) upstreams: Arc<Upstreams>,
     pub(super) transport: Arc<dyn SignInTransport>,
     pub(super) vault: Arc<dyn SessionVault>,
     pub(super) clock: Arc<dyn Clock>,
@@ -37,6 +47,22 @@ struct State {
     secrets_epoch: u64,
     stored: Stored,
     last_error: Option<SessionError>,
+}
+
+/// What all sessions share.
+#[derive(Debug, Clone)]
+pub(super) struct Parts {
+    pub(super) upstreams: Arc<Upstreams>,
+    pub(super) transport: Arc<dyn SignInTransport>,
+    pub(super) vault: Arc<dyn SessionVault>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "upstream `{}`", self.upstream.name)?;
+        self.account.as_ref().map_or(Ok(()), |account| write!(out, " for account `{}`", account.name))
+    }
 }
 
 /// Whether the vault's session may still serve.
@@ -65,12 +91,7 @@ enum Boarding {
 }
 
 impl Slot {
-    pub(super) fn new(
-        upstream: Upstream,
-        transport: Arc<dyn SignInTransport>,
-        vault: Arc<dyn SessionVault>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    pub(super) fn new(upstream: &Arc<Upstream>, account: Option<AccountRef>, parts: &Parts) -> Self {
         let state = State {
             flight: None,
             attempts: Attempts::new(upstream.session.attempts_per_minute),
@@ -79,13 +100,27 @@ impl Slot {
             stored: Stored::Unread,
             last_error: None,
         };
-        Self { upstream, transport, vault, clock, current: ArcSwapOption::empty(), state: Mutex::new(state) }
+        let Parts { upstreams, transport, vault, clock } = parts.clone();
+        let key = SessionKey { upstream: upstream.name.clone(), account: account.as_ref().map(|account| account.id) };
+        Self {
+            key,
+            account,
+            upstream: Arc::clone(upstream),
+            upstreams,
+            transport,
+            vault,
+            clock,
+            current: ArcSwapOption::empty(),
+            state: Mutex::new(state),
+        }
     }
 
     /// The session that serves; late in its life this starts the making of the next one.
     pub(super) fn ready(self: &Arc<Self>) -> Option<Arc<UpstreamSession>> {
         let session = self.live()?;
-        if session.life().is_late(self.clock.now()) {
+        let now = self.clock.now();
+        session.used(now);
+        if session.is_late(now) {
             self.refresh();
         }
         Some(session)
@@ -121,18 +156,72 @@ impl Slot {
         let is_current = self.current.load().as_ref().is_some_and(|session| session.generation() == generation);
         if is_current {
             self.current.store(None);
-            log::info!("upstream `{}`: the session is lost", self.upstream.name);
+            log::info!("{self}: the session is lost");
         }
     }
 
-    /// Drops the session, and the result of a flight under way.
-    pub(super) fn secrets_changed(&self) {
+    /// Drops the session, and the result of a flight under way. Gives the session that served.
+    pub(super) fn secrets_changed(&self) -> Option<Arc<UpstreamSession>> {
         let mut state = self.lock();
-        self.current.store(None);
+        let dropped = self.current.swap(None);
         state.secrets_epoch = state.secrets_epoch.saturating_add(1);
         state.stored = Stored::Overtaken;
         state.attempts.cleared();
         state.last_error = None;
+        dropped
+    }
+
+    /// Drops the session, and the result of a flight under way; failures are remembered. Gives the session that served.
+    pub(super) fn drop_session(&self) -> Option<Arc<UpstreamSession>> {
+        let mut state = self.lock();
+        state.secrets_epoch = state.secrets_epoch.saturating_add(1);
+        state.stored = Stored::Overtaken;
+        self.current.swap(None)
+    }
+
+    /// Signs a session out that was replaced, when the last relay that uses it has ended.
+    pub(super) fn retire(self: &Arc<Self>, session: Arc<UpstreamSession>) {
+        if self.upstream.session.logout.is_none() {
+            return;
+        }
+        let Ok(runtime) = Handle::try_current() else { return };
+        let slot = Arc::clone(self);
+        runtime.spawn(async move {
+            let mut waited = Duration::ZERO;
+            while Arc::strong_count(&session) > 1 && waited < LAST_RELAYS {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                waited += Duration::from_secs(1);
+            }
+            slot.sign_out(&session).await;
+        });
+    }
+
+    /// Ends a session at the ERP. What goes wrong is logged: the session is not used any more in any case.
+    pub(super) async fn sign_out(&self, session: &UpstreamSession) {
+        if self.upstream.session.logout.is_none() {
+            return;
+        }
+        let signing_out = sign_out(&self.upstreams, &self.upstream, session.variables(), &*self.transport);
+        match tokio::time::timeout(self.upstream.timeouts.sign_in, signing_out).await {
+            Ok(Ok(())) => log::info!("{self}: session {} was signed out", session.generation()),
+            Ok(Err(error)) => log::warn!("{self}: session {} could not be signed out: {error}", session.generation()),
+            Err(_) => log::warn!("{self}: session {} could not be signed out in time", session.generation()),
+        }
+    }
+
+    /// Why no sign-in may begin now: failures count against the ERP user whoever asks.
+    pub(super) fn refuses_to_try(&self) -> Option<SessionError> {
+        let state = self.lock();
+        let pause = state.attempts.pause_of_limit(self.clock.monotonic())?;
+        Some(self.backing_off(&state, pause))
+    }
+
+    /// The session that a test made; it never serves.
+    pub(super) fn session_to_test(&self, signed_in: SignedIn) -> Result<UpstreamSession, SessionError> {
+        let recipe = &self.upstream.session;
+        signed_in.variables.require_secrets(&names_in_recipe(recipe))?;
+        let life = Life::beginning(self.clock.now(), &recipe.lifetime, signed_in.lifetime);
+        UpstreamSession::build(recipe, signed_in.variables, self.key.clone(), 0, life)
     }
 
     pub(super) fn status(&self) -> SessionStatus {
@@ -142,6 +231,7 @@ impl Slot {
         let pause = state.attempts.pause(self.clock.monotonic());
         SessionStatus {
             upstream: self.upstream.name.clone(),
+            account: self.account.as_ref().map(|account| account.name.clone()),
             state: match (&session, &state.flight, pause, &state.last_error) {
                 (Some(_), ..) => SessionState::SignedIn,
                 (None, Some(_), ..) => SessionState::SigningIn,
@@ -162,37 +252,41 @@ impl Slot {
         self.lock().attempts.begun(self.clock.monotonic());
     }
 
-    /// Takes in the result of the flight.
-    pub(super) fn land(&self, ticket: Ticket, outcome: Result<UpstreamSession, SessionError>) -> Landing {
+    /// Takes in the result of the flight. Gives the session that it replaces, too.
+    pub(super) fn land(
+        &self,
+        ticket: Ticket,
+        outcome: Result<UpstreamSession, SessionError>,
+    ) -> (Landing, Option<Arc<UpstreamSession>>) {
         let mut state = self.lock();
         state.flight = None;
         // SECURITY: a session signed in with replaced secrets must not serve.
         if state.secrets_epoch != ticket.secrets_epoch {
-            return Landing::Superseded;
+            return (Landing::Superseded, outcome.ok().map(Arc::new));
         }
         match outcome {
             Ok(session) => {
                 let session = Arc::new(session);
-                self.current.store(Some(Arc::clone(&session)));
+                let replaced = self.current.swap(Some(Arc::clone(&session)));
                 state.stored = Stored::Overtaken;
                 state.attempts.cleared();
                 state.last_error = None;
-                log::info!("upstream `{}`: session {} serves", self.upstream.name, session.generation());
-                Landing::Session(session)
+                log::info!("{self}: session {} serves", session.generation());
+                (Landing::Session(session), replaced)
             }
             Err(error) => {
                 if error.calls_for_back_off() {
                     state.attempts.failed(self.clock.monotonic());
                 }
-                log::warn!("upstream `{}`: no session: {error}", self.upstream.name);
+                log::warn!("{self}: no session: {error}");
                 state.last_error = Some(error.clone());
-                Landing::Failed(error)
+                (Landing::Failed(error), None)
             }
         }
     }
 
     fn live(&self) -> Option<Arc<UpstreamSession>> {
-        self.current.load_full().filter(|session| !session.life().is_over(self.clock.now()))
+        self.current.load_full().filter(|session| !session.is_over(self.clock.now()))
     }
 
     /// Starts a flight ahead of need. Whatever stands in the way, the session that serves goes on.

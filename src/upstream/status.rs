@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::domain::UpstreamName;
+use crate::domain::{AccountName, UpstreamName};
 
 /// One upstream's session as an operator sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionStatus {
     /// The upstream.
     pub upstream: UpstreamName,
+    /// The account whose own ERP user it is; `None` for the one that all accounts share.
+    pub account: Option<AccountName>,
     /// Where it stands.
     pub state: SessionState,
     /// How old the session is.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use super::key::{AccountRef, SessionKey};
 use super::vault::{SessionVault, StoredSession, UpstreamSecrets, VaultError};
 use crate::domain::{Entropy, Secret, UpstreamName};
 use crate::secrets::{KeyRing, Place, SealError, SealPurpose};
@@ -35,9 +36,10 @@ impl StoreVault {
     ///
     /// # Errors
     /// When there is no randomness.
-    pub fn seal_secrets(&self, upstream: &UpstreamName, secrets: &UpstreamSecrets) -> Result<SealedSecrets, SealError> {
+    pub fn seal_secrets(&self, key: &SessionKey, secrets: &UpstreamSecrets) -> Result<SealedSecrets, SealError> {
+        let row = row(key);
         let seal = |column: &str, secret: &Option<Secret>| {
-            let place = Place { table: "upstream_secret", row: upstream.as_str(), column };
+            let place = Place { table: "upstream_secret", row: &row, column };
             let sealed = secret.as_ref().map(|secret| {
                 self.key_ring.seal(SealPurpose::UpstreamSecret, &place, secret.expose().as_bytes(), &*self.entropy)
             });
@@ -57,10 +59,17 @@ impl StoreVault {
 }
 
 impl SessionVault for StoreVault {
-    fn load_secrets(&self, upstream: &UpstreamName) -> Result<Option<UpstreamSecrets>, VaultError> {
-        let Some(sealed) = self.store.upstream_secrets(upstream).map_err(failed)? else { return Ok(None) };
+    fn accounts(&self, upstream: &UpstreamName) -> Result<Vec<AccountRef>, VaultError> {
+        let accounts = self.store.accounts_with_upstream_secrets(upstream).map_err(failed)?;
+        Ok(accounts.into_iter().map(|(id, name)| AccountRef { id, name }).collect())
+    }
+
+    fn load_secrets(&self, key: &SessionKey) -> Result<Option<UpstreamSecrets>, VaultError> {
+        let sealed = self.store.upstream_secrets(&key.upstream, key.account).map_err(failed)?;
+        let Some(sealed) = sealed else { return Ok(None) };
+        let row = row(key);
         let open = |column: &str, sealed: Option<Vec<u8>>| {
-            let place = Place { table: "upstream_secret", row: upstream.as_str(), column };
+            let place = Place { table: "upstream_secret", row: &row, column };
             let opened = sealed.map(|sealed| text(&self.open(SealPurpose::UpstreamSecret, &place, &sealed)?));
             opened.transpose()
         };
@@ -72,9 +81,10 @@ impl SessionVault for StoreVault {
         }))
     }
 
-    fn load(&self, upstream: &UpstreamName) -> Result<Option<StoredSession>, VaultError> {
-        let Some(kept) = self.store.upstream_session(upstream).map_err(failed)? else { return Ok(None) };
-        let opened = self.open(SealPurpose::UpstreamSession, &session_place(upstream), &kept.sealed)?;
+    fn load(&self, key: &SessionKey) -> Result<Option<StoredSession>, VaultError> {
+        let kept = self.store.upstream_session(&key.upstream, key.account).map_err(failed)?;
+        let Some(kept) = kept else { return Ok(None) };
+        let opened = self.open(SealPurpose::UpstreamSession, &session_place(&row(key)), &kept.sealed)?;
         let variables: BTreeMap<String, String> =
             serde_json::from_slice(&opened).map_err(|_| VaultError("a kept session cannot be read".into()))?;
         Ok(Some(StoredSession {
@@ -85,11 +95,12 @@ impl SessionVault for StoreVault {
         }))
     }
 
-    fn save(&self, upstream: &UpstreamName, session: &StoredSession) -> Result<(), VaultError> {
+    fn save(&self, key: &SessionKey, session: &StoredSession) -> Result<(), VaultError> {
         let variables: BTreeMap<&str, &str> =
             session.variables.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
         let plain = Zeroizing::new(serde_json::to_vec(&variables).map_err(failed)?);
-        let place = session_place(upstream);
+        let row = row(key);
+        let place = session_place(&row);
         let sealed =
             self.key_ring.seal(SealPurpose::UpstreamSession, &place, &plain, &*self.entropy).map_err(failed)?;
         let session = SealedSession {
@@ -98,16 +109,21 @@ impl SessionVault for StoreVault {
             signed_in_at: session.signed_in_at,
             expires_at: session.expires_at,
         };
-        self.store.put_upstream_session(upstream, &session).map_err(failed)
+        self.store.put_upstream_session(&key.upstream, key.account, &session).map_err(failed)
     }
 
-    fn delete(&self, upstream: &UpstreamName) -> Result<(), VaultError> {
-        self.store.delete_upstream_session(upstream).map_err(failed)
+    fn delete(&self, key: &SessionKey) -> Result<(), VaultError> {
+        self.store.delete_upstream_session(&key.upstream, key.account).map_err(failed)
     }
 }
 
-fn session_place(upstream: &UpstreamName) -> Place<'_> {
-    Place { table: "upstream_session", row: upstream.as_str(), column: "sealed" }
+fn session_place(row: &str) -> Place<'_> {
+    Place { table: "upstream_session", row, column: "sealed" }
+}
+
+/// The row that a sealed value is bound to: one account's secrets open for no other.
+fn row(key: &SessionKey) -> String {
+    key.account.as_ref().map_or_else(|| key.upstream.to_string(), |account| format!("{} {account}", key.upstream))
 }
 
 fn text(bytes: &[u8]) -> Result<Secret, VaultError> {

@@ -2,13 +2,13 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, header};
 use serde::ser::{Error as _, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use super::error::{SessionError, UnusableRecipe};
 use super::variables::Variables;
-use crate::config::{BodyTemplate, InjectedHeader, JsonTemplate, Piece, Recipe};
+use crate::config::{BodyTemplate, InjectedCookie, InjectedHeader, JsonTemplate, Piece, Recipe, SignInStep, Template};
 use crate::domain::Secret;
 
 /// The text with its variables filled in.
@@ -19,24 +19,71 @@ pub(super) fn text(pieces: &[Piece], variables: &Variables) -> Result<Zeroizing<
             Piece::Text(text) => filled.push_str(text),
             Piece::Variable(name) => filled.push_str(variables.get(name)?.expose()),
             Piece::Base64(inner) => STANDARD.encode_string(text(inner, variables)?.as_bytes(), &mut filled),
+            Piece::UrlEncode(inner) => {
+                filled.extend(form_urlencoded::byte_serialize(text(inner, variables)?.as_bytes()));
+            }
         }
     }
     Ok(filled)
 }
 
-/// The header with its variables filled in; the value is marked sensitive.
+/// The header with its variables filled in; nothing where it comes out empty. The value is marked sensitive.
 pub(super) fn header(
     injected: &InjectedHeader,
     variables: &Variables,
-) -> Result<(HeaderName, HeaderValue), SessionError> {
+) -> Result<Option<(HeaderName, HeaderValue)>, SessionError> {
     let filled = text(&injected.value.pieces, variables)?;
+    if filled.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some((injected.name.clone(), header_value(&injected.name, &filled)?)))
+}
+
+/// The `Cookie` header with all cookies that do not come out empty; nothing where there is none.
+pub(super) fn cookies(
+    cookies: &[InjectedCookie],
+    variables: &Variables,
+) -> Result<Option<(HeaderName, HeaderValue)>, SessionError> {
+    let mut line = Zeroizing::new(String::new());
+    for cookie in cookies {
+        let value = text(&cookie.value.pieces, variables)?;
+        // SECURITY: a semicolon would begin another cookie.
+        if !value.bytes().all(|byte| (0x20..0x7f).contains(&byte) && byte != b';') {
+            return Err(SessionError::Unusable { reason: UnusableRecipe::Cookie(cookie.name.clone()) });
+        }
+        if !value.is_empty() {
+            let between = if line.is_empty() { "" } else { "; " };
+            line.extend([between, &cookie.name, "=", &value]);
+        }
+    }
+    if line.is_empty() { Ok(None) } else { Ok(Some((header::COOKIE, header_value(&header::COOKIE, &line)?))) }
+}
+
+fn header_value(name: &HeaderName, filled: &str) -> Result<HeaderValue, SessionError> {
     // SECURITY: a token with a line break in it would add headers of its own. Beyond ASCII, servers disagree on what they
     // read.
-    let fits = Some(filled.as_str()).filter(|text| text.is_ascii()).and_then(|text| HeaderValue::from_str(text).ok());
-    let mut value =
-        fits.ok_or_else(|| SessionError::Unusable { reason: UnusableRecipe::Header(injected.name.clone()) })?;
+    let fits = Some(filled).filter(|text| text.is_ascii()).and_then(|text| HeaderValue::from_str(text).ok());
+    let mut value = fits.ok_or_else(|| SessionError::Unusable { reason: UnusableRecipe::Header(name.clone()) })?;
     value.set_sensitive(true);
-    Ok((injected.name.clone(), value))
+    Ok(value)
+}
+
+/// The form with its variables filled in; fields that come out empty are left out.
+pub(super) fn form(fields: &[(String, Template)], variables: &Variables) -> Result<Zeroizing<Vec<u8>>, SessionError> {
+    let mut body = Zeroizing::new(String::with_capacity(1024));
+    for (name, template) in fields {
+        let value = text(&template.pieces, variables)?;
+        if value.is_empty() {
+            continue;
+        }
+        if !body.is_empty() {
+            body.push('&');
+        }
+        body.extend(form_urlencoded::byte_serialize(name.as_bytes()));
+        body.push('=');
+        body.extend(form_urlencoded::byte_serialize(value.as_bytes()));
+    }
+    Ok(Zeroizing::new(body.as_bytes().to_vec()))
 }
 
 /// The JSON with its variables filled in.
@@ -73,14 +120,11 @@ impl Serialize for Filled<'_> {
     }
 }
 
-/// The values that appear on the wire because of secrets in `injected`: the whole value and what `base64()` made.
-pub(super) fn secrets_on_the_wire(
-    injected: &InjectedHeader,
-    variables: &Variables,
-) -> Result<Vec<Secret>, SessionError> {
+/// The values that appear on the wire because of secrets in `value`: the whole value and what the functions made.
+pub(super) fn secrets_on_the_wire(value: &Template, variables: &Variables) -> Result<Vec<Secret>, SessionError> {
     let mut found = Vec::new();
-    collect_secrets(&injected.value.pieces, variables, &mut found)?;
-    for piece in &injected.value.pieces {
+    collect_secrets(&value.pieces, variables, &mut found)?;
+    for piece in &value.pieces {
         collect_encoded(piece, variables, &mut found)?;
     }
     Ok(found)
@@ -98,26 +142,42 @@ fn collect_secrets(pieces: &[Piece], variables: &Variables, found: &mut Vec<Secr
 fn collect_encoded(piece: &Piece, variables: &Variables, found: &mut Vec<Secret>) -> Result<(), SessionError> {
     match piece {
         Piece::Text(_) | Piece::Variable(_) => Ok(()),
-        Piece::Base64(inner) => {
+        Piece::Base64(inner) | Piece::UrlEncode(inner) => {
             collect_secrets(std::slice::from_ref(piece), variables, found)?;
             inner.iter().try_for_each(|piece| collect_encoded(piece, variables, found))
         }
     }
 }
 
+/// Whether the template speaks of the account on whose behalf a request is relayed.
+pub(super) fn names_account(template: &Template) -> bool {
+    let mut names = Vec::new();
+    names_in(&template.pieces, &mut names);
+    names.iter().any(|name| name.starts_with("account."))
+}
+
 /// The names of all variables that a recipe uses.
 pub(super) fn names_in_recipe(recipe: &Recipe) -> Vec<&str> {
     let mut names = Vec::new();
-    for injected in recipe.inject.iter().chain(recipe.steps.iter().flat_map(|step| &step.headers)) {
-        names_in(&injected.value.pieces, &mut names);
+    let inject = &recipe.inject;
+    let headers = inject.headers.iter().chain(&inject.write_headers).map(|header| &header.value);
+    for template in headers.chain(inject.cookies.iter().map(|cookie| &cookie.value)) {
+        names_in(&template.pieces, &mut names);
     }
-    for step in &recipe.steps {
-        match &step.body {
-            BodyTemplate::None => {}
-            BodyTemplate::Json(template) => names_in_json(template, &mut names),
-        }
-    }
+    recipe.steps.iter().for_each(|step| names_in_step(step, &mut names));
     names
+}
+
+fn names_in_step<'a>(step: &'a SignInStep, names: &mut Vec<&'a str>) {
+    let headers = step.headers.iter().map(|header| &header.value);
+    for template in headers.chain(step.cookies.iter().map(|cookie| &cookie.value)) {
+        names_in(&template.pieces, names);
+    }
+    match &step.body {
+        BodyTemplate::None => {}
+        BodyTemplate::Json(template) => names_in_json(template, names),
+        BodyTemplate::Form(fields) => fields.iter().for_each(|(_, value)| names_in(&value.pieces, names)),
+    }
 }
 
 fn names_in<'a>(pieces: &'a [Piece], names: &mut Vec<&'a str>) {
@@ -125,7 +185,7 @@ fn names_in<'a>(pieces: &'a [Piece], names: &mut Vec<&'a str>) {
         match piece {
             Piece::Text(_) => {}
             Piece::Variable(name) => names.push(name),
-            Piece::Base64(inner) => names_in(inner, names),
+            Piece::Base64(inner) | Piece::UrlEncode(inner) => names_in(inner, names),
         }
     }
 }
@@ -167,13 +227,13 @@ mod tests {
 
     #[test]
     fn base64_encodes_what_is_inside_it() {
-        let (_, value) = header(&basic(), &variables("open sesame")).expect("a header");
+        let (_, value) = header(&basic(), &variables("open sesame")).expect("rendered").expect("a header");
         assert_eq!(value, "Basic YWRtaW46b3BlbiBzZXNhbWU=");
     }
 
     #[test]
     fn header_values_are_marked_sensitive() {
-        let (_, value) = header(&basic(), &variables("open sesame")).expect("a header");
+        let (_, value) = header(&basic(), &variables("open sesame")).expect("rendered").expect("a header");
         assert!(value.is_sensitive());
     }
 
@@ -226,14 +286,46 @@ mod tests {
 
     #[test]
     fn encoded_password_counts_as_a_secret_on_the_wire() {
-        let found = secrets_on_the_wire(&basic(), &variables("open sesame")).expect("rendered");
+        let found = secrets_on_the_wire(&basic().value, &variables("open sesame")).expect("rendered");
         let found: Vec<_> = found.iter().map(Secret::expose).collect();
         assert_eq!(found, ["Basic YWRtaW46b3BlbiBzZXNhbWU=", "YWRtaW46b3BlbiBzZXNhbWU="]);
     }
 
     #[test]
     fn user_name_alone_is_no_secret_on_the_wire() {
-        let found = secrets_on_the_wire(&authorization(vec![variable("username")]), &variables("x")).expect("rendered");
+        let found =
+            secrets_on_the_wire(&authorization(vec![variable("username")]).value, &variables("x")).expect("rendered");
         assert!(found.is_empty());
+    }
+
+    #[test]
+    fn url_encoding_is_that_of_forms() {
+        let encoded = text(&[Piece::UrlEncode(vec![variable("password")])], &variables("a b&c=é+/")).expect("a text");
+        assert_eq!(*encoded, "a+b%26c%3D%C3%A9%2B%2F");
+    }
+
+    #[test]
+    fn form_leaves_out_what_is_empty_and_encodes_the_rest() {
+        let field = |name: &str, pieces| (name.to_owned(), Template { pieces });
+        let fields = [
+            field("grant_type", vec![Piece::Text("client_credentials".into())]),
+            field("scope", vec![]),
+            field("client_secret", vec![variable("password")]),
+        ];
+        let body = form(&fields, &variables("s&cret=1")).expect("a form");
+        assert_eq!(&body[..], b"grant_type=client_credentials&client_secret=s%26cret%3D1");
+    }
+
+    #[test]
+    fn cookies_make_one_header_without_the_empty_ones() {
+        let cookie = |name: &str, pieces| InjectedCookie { name: name.into(), value: Template { pieces } };
+        let list =
+            [cookie("A", vec![variable("password")]), cookie("B", vec![]), cookie("C", vec![Piece::Text("3".into())])];
+        let (name, value) = cookies(&list, &variables("one=1")).expect("rendered").expect("a header");
+        assert_eq!((name, value.as_bytes()), (header::COOKIE, b"A=one=1; C=3".as_slice()));
+        assert_eq!(
+            cookies(&list, &variables("x; admin=1")).expect_err("refused"),
+            SessionError::Unusable { reason: UnusableRecipe::Cookie("A".into()) }
+        );
     }
 }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::double::{Act, MemoryVault, ScriptedErp, erp, static_key, tryton};
+use super::double::{Act, MemoryVault, ScriptedErp, account, erp, static_key, tryton};
 use super::*;
 use crate::config::{BodyTemplate, JsonTemplate, Piece, Template, Upstream};
 use crate::domain::{Clock, ManualClock, Secret};
@@ -31,7 +31,8 @@ impl Process {
 
     fn start_with(upstream: Upstream, erp: Arc<ScriptedErp>, vault: Arc<MemoryVault>, clock: ManualClock) -> Self {
         let transport: Arc<dyn SignInTransport> = erp.clone();
-        let sessions = Sessions::new(vec![upstream], transport, vault.clone(), Arc::new(clock.clone()));
+        let sessions =
+            Sessions::new(vec![upstream], transport, vault.clone(), Arc::new(clock.clone())).expect("sessions");
         Self { sessions: Arc::new(sessions), erp, vault, clock }
     }
 
@@ -41,7 +42,7 @@ impl Process {
     }
 
     async fn obtain(&self) -> Result<Arc<UpstreamSession>, SessionError> {
-        self.sessions.obtain(&erp()).await
+        self.sessions.obtain(&erp(), &account(1)).await
     }
 
     /// The number of the session that serves now, waiting for one if need be.
@@ -95,7 +96,7 @@ async fn thousand_cold_requests_cost_one_sign_in() {
     let requests: Vec<_> = (0..1000)
         .map(|_| {
             let sessions = Arc::clone(&process.sessions);
-            tokio::spawn(async move { sessions.obtain(&erp()).await })
+            tokio::spawn(async move { sessions.obtain(&erp(), &account(1)).await })
         })
         .collect();
     process.until_the_erp_is_asked(1).await;
@@ -109,19 +110,19 @@ async fn thousand_cold_requests_cost_one_sign_in() {
 #[tokio::test]
 async fn ready_is_empty_until_a_session_was_obtained() {
     let process = Process::start(tryton(), ScriptedErp::new([]));
-    assert!(process.sessions.ready(&erp()).is_none());
+    assert!(process.sessions.ready(&erp(), &account(1)).is_none());
     process.obtain().await.expect("a session");
-    assert!(process.sessions.ready(&erp()).is_some());
+    assert!(process.sessions.ready(&erp(), &account(1)).is_some());
 }
 
 #[tokio::test]
 async fn lost_session_is_replaced_by_one_sign_in() {
     let process = Process::start(tryton(), ScriptedErp::new([]));
     let first = process.generation().await;
-    process.sessions.lost(&erp(), first);
+    process.sessions.lost(&SessionKey::shared(&erp()), first);
     let second = process.generation().await;
     // Requests that ran with the first session report its loss late.
-    process.sessions.lost(&erp(), first);
+    process.sessions.lost(&SessionKey::shared(&erp()), first);
     assert_eq!(process.generation().await, second);
     assert_eq!((first, second, process.sign_ins()), (1, 2, 2));
 }
@@ -161,7 +162,7 @@ async fn sessions_that_are_lost_again_and_again_stop_at_the_limit_per_minute() {
     let process = Process::start(tryton(), ScriptedErp::new([]));
     for _ in 0..5 {
         let generation = process.generation().await;
-        process.sessions.lost(&erp(), generation);
+        process.sessions.lost(&SessionKey::shared(&erp()), generation);
     }
     let until = in_seconds(&process, 60);
     let error = process.obtain().await.expect_err("too many");
@@ -208,7 +209,7 @@ async fn restored_session_that_is_lost_is_not_restored_again() {
     process.obtain().await.expect("a session");
     let process = process.restart(tryton());
     let restored = process.generation().await;
-    process.sessions.lost(&erp(), restored);
+    process.sessions.lost(&SessionKey::shared(&erp()), restored);
     assert_ne!(process.generation().await, restored);
     assert_eq!(process.sign_ins(), 2);
 }
@@ -218,8 +219,8 @@ async fn secret_change_drops_the_session_in_memory_and_vault() {
     let process = Process::start(tryton(), ScriptedErp::new([]));
     process.obtain().await.expect("a session");
     process.vault.set_password("another", 2);
-    process.sessions.secret_changed(&erp()).await.expect("dropped");
-    assert!(process.sessions.ready(&erp()).is_none());
+    process.sessions.secret_changed(&erp(), None).await.expect("dropped");
+    assert!(process.sessions.ready(&erp(), &account(1)).is_none());
     assert!(process.vault.session().is_none());
     process.obtain().await.expect("a session");
     assert_eq!(process.erp.requests()[1]["params"][1]["password"], "another");
@@ -229,10 +230,10 @@ async fn secret_change_drops_the_session_in_memory_and_vault() {
 async fn secret_change_during_a_sign_in_discards_its_session() {
     let process = Process::start(tryton(), ScriptedErp::silent());
     let sessions = Arc::clone(&process.sessions);
-    let waiting = tokio::spawn(async move { sessions.obtain(&erp()).await });
+    let waiting = tokio::spawn(async move { sessions.obtain(&erp(), &account(1)).await });
     process.until_the_erp_is_asked(1).await;
     process.vault.set_password("another", 2);
-    process.sessions.secret_changed(&erp()).await.expect("dropped");
+    process.sessions.secret_changed(&erp(), None).await.expect("dropped");
     process.erp.answer(2);
     let session = waiting.await.expect("no panic").expect("a session");
     assert_eq!(session.generation(), 2);
@@ -244,7 +245,7 @@ async fn secret_change_during_a_sign_in_discards_its_session() {
 async fn secret_change_ends_the_back_off() {
     let process = Process::start(tryton(), ScriptedErp::new([wrong_password()]));
     process.obtain().await.expect_err("refused");
-    process.sessions.secret_changed(&erp()).await.expect("dropped");
+    process.sessions.secret_changed(&erp(), None).await.expect("dropped");
     process.obtain().await.expect("a session");
 }
 
@@ -280,7 +281,7 @@ async fn oversized_answer_is_refused() {
 #[tokio::test]
 async fn line_break_in_a_token_is_an_error() {
     let mut upstream = tryton();
-    upstream.session.inject[0].value.pieces = vec![Piece::Variable("token".into())];
+    upstream.session.inject.headers[0].value.pieces = vec![Piece::Variable("token".into())];
     let body = json!({ "result": [1, "token\r\nx-admin: yes"] }).to_string();
     let process = Process::start(upstream, ScriptedErp::new([Act::Answers(200, body)]));
     assert!(matches!(
@@ -325,7 +326,7 @@ async fn silent_erp_ends_the_sign_in_and_backs_off() {
 async fn client_that_goes_away_does_not_stop_the_sign_in() {
     let process = Process::start(tryton(), ScriptedErp::silent());
     let sessions = Arc::clone(&process.sessions);
-    let client = tokio::spawn(async move { sessions.obtain(&erp()).await });
+    let client = tokio::spawn(async move { sessions.obtain(&erp(), &account(1)).await });
     process.until_the_erp_is_asked(1).await;
     client.abort();
     assert!(client.await.expect_err("gone").is_cancelled());
@@ -348,7 +349,7 @@ fn runtime_that_shuts_down_leaves_no_flight_behind() {
     let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("built");
     let first = runtime();
     let sessions = Arc::clone(&process.sessions);
-    first.spawn(async move { sessions.obtain(&erp()).await });
+    first.spawn(async move { sessions.obtain(&erp(), &account(1)).await });
     first.block_on(process.until_the_erp_is_asked(1));
     drop(first);
     process.clock.advance(SECOND);
@@ -360,14 +361,14 @@ async fn late_session_is_renewed_while_it_serves() {
     let process = Process::start(tryton(), ScriptedErp::new([]));
     process.obtain().await.expect("a session");
     process.clock.advance(2871 * SECOND);
-    assert_eq!(process.sessions.ready(&erp()).expect("no gap").generation(), 1);
+    assert_eq!(process.sessions.ready(&erp(), &account(1)).expect("no gap").generation(), 1);
     assert!(process.sign_ins() < 2);
     process.clock.advance(SECOND);
     for _ in 0..100 {
-        assert!(process.sessions.ready(&erp()).is_some(), "no request waits");
+        assert!(process.sessions.ready(&erp(), &account(1)).is_some(), "no request waits");
     }
     process.sessions.settled(&erp()).await;
-    assert_eq!(process.sessions.ready(&erp()).expect("the next one").generation(), 2);
+    assert_eq!(process.sessions.ready(&erp(), &account(1)).expect("the next one").generation(), 2);
     assert_eq!(process.sign_ins(), 2);
 }
 
@@ -382,7 +383,7 @@ async fn failed_renewal_leaves_the_session_serving_until_its_end() {
     assert_eq!((process.generation().await, process.status().failures), (1, 1));
     assert_eq!(process.status().state, SessionState::SignedIn);
     process.clock.advance(590 * SECOND);
-    assert!(process.sessions.ready(&erp()).is_none());
+    assert!(process.sessions.ready(&erp(), &account(1)).is_none());
 }
 
 #[tokio::test]
@@ -390,7 +391,7 @@ async fn expired_session_does_not_serve() {
     let process = Process::start(tryton(), ScriptedErp::new([]));
     process.obtain().await.expect("a session");
     process.clock.advance(3590 * SECOND);
-    assert!(process.sessions.ready(&erp()).is_none());
+    assert!(process.sessions.ready(&erp(), &account(1)).is_none());
     assert_eq!(process.generation().await, 2);
 }
 
@@ -409,7 +410,7 @@ async fn static_header_needs_no_sign_in() {
 async fn static_header_that_is_refused_keeps_its_generation() {
     let process = Process::start(static_key(), ScriptedErp::new([]));
     let generation = process.generation().await;
-    process.sessions.lost(&erp(), generation);
+    process.sessions.lost(&SessionKey::shared(&erp()), generation);
     assert_eq!(process.generation().await, generation);
 }
 
@@ -418,8 +419,8 @@ async fn secret_change_rebuilds_the_static_header() {
     let process = Process::start(static_key(), ScriptedErp::new([]));
     process.obtain().await.expect("a session");
     process.vault.set_password("another", 7);
-    process.sessions.secret_changed(&erp()).await.expect("rebuilt");
-    assert_eq!(process.sessions.ready(&erp()).expect("ready at once").generation(), 7);
+    process.sessions.secret_changed(&erp(), None).await.expect("rebuilt");
+    assert_eq!(process.sessions.ready(&erp(), &account(1)).expect("ready at once").generation(), 7);
 }
 
 #[tokio::test]
@@ -448,10 +449,10 @@ async fn vault_that_fails_denies() {
 async fn unknown_upstream_is_said_to_be_unknown() {
     let process = Process::start(tryton(), ScriptedErp::new([]));
     let other = "other".parse().expect("a name");
-    assert_eq!(process.sessions.obtain(&other).await.expect_err("unknown"), SessionError::Unknown);
-    assert!(process.sessions.ready(&other).is_none());
-    assert_eq!(process.sessions.secret_changed(&other).await, Err(SessionError::Unknown));
-    process.sessions.lost(&other, 1);
+    assert_eq!(process.sessions.obtain(&other, &account(1)).await.expect_err("unknown"), SessionError::Unknown);
+    assert!(process.sessions.ready(&other, &account(1)).is_none());
+    assert_eq!(process.sessions.secret_changed(&other, None).await, Err(SessionError::Unknown));
+    process.sessions.lost(&SessionKey::shared(&other), 1);
 }
 
 #[tokio::test]
@@ -470,7 +471,7 @@ async fn status_tells_age_and_end_of_the_session() {
 async fn status_tells_a_sign_in_under_way() {
     let process = Process::start(tryton(), ScriptedErp::silent());
     let sessions = Arc::clone(&process.sessions);
-    tokio::spawn(async move { sessions.obtain(&erp()).await });
+    tokio::spawn(async move { sessions.obtain(&erp(), &account(1)).await });
     process.until_the_erp_is_asked(1).await;
     assert_eq!(process.status().state, SessionState::SigningIn);
 }
@@ -497,7 +498,7 @@ async fn debug_of_everything_shows_no_secret() {
     let process = Process::start(tryton(), ScriptedErp::new([]));
     let session = process.obtain().await.expect("a session");
     let stored = process.vault.session().expect("stored");
-    let secrets = process.vault.load_secrets(&erp());
+    let secrets = process.vault.load_secrets(&SessionKey::shared(&erp()));
     let request = SignInRequest {
         method: http::Method::POST,
         path: "/".into(),
@@ -537,6 +538,7 @@ async fn no_error_repeats_what_the_erp_said() {
 
 #[test]
 fn loss_is_what_the_recipe_says() {
-    assert!(is_lost(&tryton(), StatusCode::UNAUTHORIZED));
-    assert!(!is_lost(&tryton(), StatusCode::FORBIDDEN));
+    let headers = HeaderMap::new();
+    assert_eq!(loss(&tryton(), StatusCode::UNAUTHORIZED, &headers), Loss::Lost);
+    assert_eq!(loss(&tryton(), StatusCode::FORBIDDEN, &headers), Loss::None);
 }

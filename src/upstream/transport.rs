@@ -65,6 +65,19 @@ pub enum TransportError {
     TooLarge,
 }
 
+impl SignInRequest {
+    /// A copy for whoever looks on while the request itself is on its way.
+    pub(super) fn for_the_record(&self) -> Self {
+        Self {
+            method: self.method.clone(),
+            path: self.path.clone(),
+            headers: self.headers.clone(),
+            body: self.body.clone(),
+            content_type: self.content_type.clone(),
+        }
+    }
+}
+
 impl fmt::Debug for SignInRequest {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();

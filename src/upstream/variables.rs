@@ -1,19 +1,21 @@
-//! What a template may refer to: the secrets that were set and the values that steps extracted.
+//! What a template may refer to: the secrets that were set, the account, and the values that steps extracted.
 
 use std::collections::BTreeMap;
 
 use super::error::{SessionError, UnusableRecipe};
+use super::key::AccountRef;
 use super::vault::UpstreamSecrets;
 use crate::domain::Secret;
 
 /// An extracted value shorter than this, in bytes, is no token: a user number or a language. Taken for a secret, it
 /// would be cut out of every answer.
-const SHORTEST_TOKEN: usize = 8;
+pub(super) const SHORTEST_TOKEN: usize = 8;
 
 /// The values by name. `Debug` shows none.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Variables {
     secrets: UpstreamSecrets,
+    account: Option<(Secret, Secret)>,
     extracted: BTreeMap<String, Secret>,
 }
 
@@ -23,9 +25,17 @@ impl Variables {
         Self::restored(secrets, BTreeMap::new())
     }
 
+    /// The same, on behalf of an account.
+    #[must_use]
+    pub(super) fn for_account(mut self, account: Option<&AccountRef>) -> Self {
+        let known = |account: &AccountRef| (account.name.to_string(), account.id.to_string());
+        self.account = account.map(known).map(|(name, id)| (Secret::new(name), Secret::new(id)));
+        self
+    }
+
     /// The secrets and what an earlier sign-in extracted.
     pub(super) fn restored(secrets: &UpstreamSecrets, extracted: BTreeMap<String, Secret>) -> Self {
-        Self { secrets: secrets.clone(), extracted }
+        Self { secrets: secrets.clone(), account: None, extracted }
     }
 
     /// Keeps an extracted value; a later step may replace it.
@@ -35,13 +45,15 @@ impl Variables {
 
     /// The value of `name`.
     pub(super) fn get(&self, name: &str) -> Result<&Secret, SessionError> {
-        match self.set_secret(name) {
-            Some(secret) => secret.as_ref().ok_or_else(|| SessionError::NoSecret { missing: name.to_owned() }),
-            None => self
-                .extracted
-                .get(name)
-                .ok_or_else(|| SessionError::Unusable { reason: UnusableRecipe::Variable(name.to_owned()) }),
+        if let Some(secret) = self.set_secret(name) {
+            return secret.as_ref().ok_or_else(|| SessionError::NoSecret { missing: name.to_owned() });
         }
+        let found = match (name, &self.account) {
+            ("account.name", Some((name, _))) => Some(name),
+            ("account.id", Some((_, id))) => Some(id),
+            _ => self.extracted.get(name),
+        };
+        found.ok_or_else(|| SessionError::Unusable { reason: UnusableRecipe::Variable(name.to_owned()) })
     }
 
     /// The secret of this name, if it is the name of one; such a name never means an extracted value.
@@ -63,7 +75,7 @@ impl Variables {
     /// Whether the value of `name` must never be shown.
     pub(super) fn is_secret(&self, name: &str) -> bool {
         match (name, self.get(name)) {
-            (_, Err(_)) | ("username", _) => false,
+            (_, Err(_)) | ("username" | "account.name" | "account.id", _) => false,
             ("password" | "api_key", Ok(value)) => !value.expose().is_empty(),
             (_, Ok(value)) => value.expose().len() >= SHORTEST_TOKEN,
         }
@@ -76,7 +88,7 @@ impl Variables {
     }
 
     /// What the steps extracted.
-    pub(super) fn into_extracted(self) -> BTreeMap<String, Secret> {
-        self.extracted
+    pub(super) fn extracted(&self) -> &BTreeMap<String, Secret> {
+        &self.extracted
     }
 }

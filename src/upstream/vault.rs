@@ -5,33 +5,40 @@ use std::fmt;
 
 use jiff::Timestamp;
 
+use super::key::{AccountRef, SessionKey};
 use crate::domain::{Secret, UpstreamName};
 
 /// Secrets and sessions of the upstreams. The functions block: they are called on threads that may.
 pub trait SessionVault: Send + Sync + fmt::Debug {
-    /// The secrets set for an upstream; `None` when there are none.
+    /// The accounts that have secrets of their own at an upstream.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn accounts(&self, upstream: &UpstreamName) -> Result<Vec<AccountRef>, VaultError>;
+
+    /// The secrets set; `None` when there are none.
     ///
     /// # Errors
     /// When they cannot be read or opened.
-    fn load_secrets(&self, upstream: &UpstreamName) -> Result<Option<UpstreamSecrets>, VaultError>;
+    fn load_secrets(&self, key: &SessionKey) -> Result<Option<UpstreamSecrets>, VaultError>;
 
     /// The session saved last.
     ///
     /// # Errors
     /// When it cannot be read or opened.
-    fn load(&self, upstream: &UpstreamName) -> Result<Option<StoredSession>, VaultError>;
+    fn load(&self, key: &SessionKey) -> Result<Option<StoredSession>, VaultError>;
 
     /// Keeps a session in place of the one before.
     ///
     /// # Errors
     /// When it cannot be sealed or written.
-    fn save(&self, upstream: &UpstreamName, session: &StoredSession) -> Result<(), VaultError>;
+    fn save(&self, key: &SessionKey, session: &StoredSession) -> Result<(), VaultError>;
 
     /// Forgets the session.
     ///
     /// # Errors
     /// When that cannot be written.
-    fn delete(&self, upstream: &UpstreamName) -> Result<(), VaultError>;
+    fn delete(&self, key: &SessionKey) -> Result<(), VaultError>;
 }
 
 /// What an operator has set for an upstream.

@@ -106,11 +106,13 @@ upstreams:
     tls: { server_name: x, ca_file: x }
     session:
       steps: [{ path: /x, json: {}, headers: {}, success: {}, extract: {} }]
+      logout: { path: /x }
+      lost: { body: { pointer: /x } }
 ";
     let documented = documented();
     for setting in read(text).expect("right").origins() {
         if let Some(key) = setting.key.strip_prefix("upstreams.erp.") {
-            let key = format!("upstreams.erp.{}", key.replace("[0]", ""));
+            let key = format!("upstreams.erp.{}", key.replace("[0]", "").replace("logout.", "steps."));
             let entry = documented.get(&key).unwrap_or_else(|| panic!("`{key}` is not in conf/erp-access.yaml"));
             // Defaults that are explained in several words depend on other keys.
             if let Some(said) =
@@ -127,8 +129,8 @@ fn recipe_of_the_complete_file_is_read_in_full() {
     let config = load(&Sources::of_file(shipped("erp-access.yaml")), resolve).expect("right");
     let erp = config.upstreams.values().next().expect("one");
     let step = erp.session.steps.first().expect("a step");
-    assert!(!step.extract.is_empty() && erp.session.lifetime.is_some());
-    let authorization = erp.session.inject.first().expect("a header");
+    assert!(!step.extract.is_empty() && erp.session.lifetime.fallback.is_some());
+    let authorization = erp.session.inject.headers.first().expect("a header");
     assert!(authorization.value.pieces.iter().any(|piece| matches!(piece, Piece::Base64(_))));
 }
 

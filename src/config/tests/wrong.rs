@@ -276,7 +276,7 @@ fn parts_of_a_recipe_are_checked() {
     refused(
         &recipe(session),
         &[
-            "steps[0].method` is none of `GET`, `POST`, `PUT`",
+            "steps[0].method` is none of `GET`, `POST`, `PUT`, `DELETE`",
             "steps[0].path` takes no variables",
             "headers.Host` is set by the gateway itself",
             "headers.Content-Length` is set by the gateway",
@@ -289,7 +289,7 @@ fn parts_of_a_recipe_are_checked() {
             "extract.sid` is not a JSON pointer",
             "headers.Connection` is set by the gateway",
             "lifetime` is not a duration",
-            "lost.status` is not a status from 300 to 599",
+            "lost.status` names a status of success",
             "attempts_per_minute` is out of range",
         ],
     );

@@ -222,14 +222,16 @@ impl Gateway {
     pub(crate) fn set_api_key(&self, key: &str) {
         let api_key = Some(SecretText::new(Secret::new(key.to_owned())));
         let upstream = "erp".parse().expect("a name");
-        self.operate(Command::UpstreamSecretSet { upstream, username: None, password: None, api_key }).expect("set");
+        self.operate(Command::UpstreamSecretSet { upstream, account: None, username: None, password: None, api_key })
+            .expect("set");
     }
 
     /// Sets user name and password at the ERP.
     pub(crate) fn set_password(&self, username: &str, password: &str) {
         let password = Some(SecretText::new(Secret::new(password.to_owned())));
         let (upstream, username) = ("erp".parse().expect("a name"), Some(username.to_owned()));
-        self.operate(Command::UpstreamSecretSet { upstream, username, password, api_key: None }).expect("set");
+        self.operate(Command::UpstreamSecretSet { upstream, account: None, username, password, api_key: None })
+            .expect("set");
     }
 
     /// Issues a credential set for an account, which is created where it is missing.
