@@ -22,7 +22,7 @@ use crate::proxy::{self, BindError, BoundListener, Gateway, PeerError, Peers, Pi
 use crate::secrets::{AppKey, AppKeyError, DeriveError, HashingError, KeyRing, PasswordHasher};
 use crate::store::{Store, StoreError, StoreLock};
 use crate::token::TokenEndpoint;
-use crate::upstream::{Sessions, StoreVault, VaultError};
+use crate::upstream::{Sessions, SignInTransport, StoreVault, VaultError};
 
 /// Why the gateway does not start. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -130,8 +130,12 @@ impl Core {
     }
 }
 
-/// The connections to each upstream.
-type PeersByName = Arc<HashMap<UpstreamName, Peers>>;
+/// What leads to the ERPs.
+struct Outbound {
+    sessions: Arc<Sessions>,
+    peers: Arc<HashMap<UpstreamName, Peers>>,
+    transport: Arc<PingoraTransport>,
+}
 
 impl Core {
     /// The operations with the sessions at the ERPs, for a process that serves no clients.
@@ -139,16 +143,18 @@ impl Core {
     /// # Errors
     /// When a certificate authority cannot be read, or the secrets of accounts.
     pub fn control_with_sessions(&self, config: &Config, world: &World) -> Result<Arc<Control>, StartError> {
-        let (sessions, _) = self.sessions(config, world)?;
-        Ok(Arc::new(self.control.with_sessions(sessions)))
+        let outbound = self.outbound(config, world)?;
+        Ok(Arc::new(self.control.with_sessions(outbound.sessions)))
     }
 
-    fn sessions(&self, config: &Config, world: &World) -> Result<(Arc<Sessions>, PeersByName), StartError> {
+    fn outbound(&self, config: &Config, world: &World) -> Result<Outbound, StartError> {
         let peers = Arc::new(peers(config)?);
-        let transport = Arc::new(PingoraTransport::new(Arc::clone(&peers)));
+        let transport = Arc::new(PingoraTransport::new(Arc::clone(&peers), Arc::clone(&world.clock)));
         let upstreams: Vec<_> = config.upstreams.values().cloned().collect();
-        let vault = Arc::clone(&self.vault);
-        Ok((Arc::new(Sessions::new(upstreams, transport, vault, Arc::clone(&world.clock))?), peers))
+        let sending: Arc<dyn SignInTransport> = Arc::<PingoraTransport>::clone(&transport);
+        let sessions =
+            Sessions::new(upstreams, sending, Arc::<StoreVault>::clone(&self.vault), Arc::clone(&world.clock))?;
+        Ok(Outbound { sessions: Arc::new(sessions), peers, transport })
     }
 }
 
@@ -169,6 +175,7 @@ pub struct App {
     gateway: Gateway,
     listeners: Vec<BoundListener>,
     admin: AdminSocket,
+    health: Health,
     watcher: Option<Watcher>,
     server: config::Server,
     stop: Stop,
@@ -189,7 +196,7 @@ impl App {
     pub fn build(config: &Config, world: &World) -> Result<Self, StartError> {
         let core = Core::open(config, world)?;
         check_upstreams(config, &core.control.policies)?;
-        let (sessions, peers) = core.sessions(config, world)?;
+        let Outbound { sessions, peers, transport } = core.outbound(config, world)?;
         let control = Arc::new(core.control.with_sessions(Arc::clone(&sessions)));
         let gate = Arc::new(Gate::new(GateParts {
             directory: Arc::clone(&control.directory),
@@ -218,10 +225,11 @@ impl App {
         let listeners: Vec<_> =
             config.gateway.listen.iter().map(|address| BoundListener::bind(*address)).collect::<Result<_, _>>()?;
         let admin = AdminSocket::bind(&config.admin.socket)?;
+        let health = Health { upstreams: checked_upstreams(config), peers: Arc::clone(&peers), transport };
         let watcher = config.policies.watch.then(|| watch(&control)).flatten();
         let gateway = Gateway::new(gate, tokens, peers, Arc::clone(&world.entropy), settings::proxy_settings(config));
         let server = config.server.clone();
-        Ok(Self { control, gateway, listeners, admin, watcher, server, stop: Stop::new(), _core: core })
+        Ok(Self { control, gateway, listeners, admin, health, watcher, server, stop: Stop::new(), _core: core })
     }
 
     /// Where clients connect.
@@ -251,7 +259,8 @@ impl App {
         let control = Arc::clone(&self.control);
         record(&control, "start", &format!("{addresses:?}"));
         log::info!("listening on {addresses:?}; policies: generation {}", control.policies.current().generation());
-        let beside = Beside { control: Arc::clone(&control), admin: std::sync::Mutex::new(Some(self.admin)) };
+        let beside =
+            Beside { control: Arc::clone(&control), once: std::sync::Mutex::new(Some((self.admin, self.health))) };
         let ran = proxy::run(&self.server.to_yaml(), self.gateway, self.listeners, beside, self.stop);
         record(&control, "stop", "the gateway ends");
         control.auditor.stop();
@@ -271,7 +280,18 @@ fn record(control: &Control, operation: &'static str, subject: &str) {
 /// What runs in the same process: the admin socket, and housekeeping.
 struct Beside {
     control: Arc<Control>,
-    admin: std::sync::Mutex<Option<AdminSocket>>,
+    once: std::sync::Mutex<Option<(AdminSocket, Health)>>,
+}
+
+/// Whose health is watched.
+struct Health {
+    upstreams: Vec<Arc<config::Upstream>>,
+    peers: Arc<HashMap<UpstreamName, Peers>>,
+    transport: Arc<PingoraTransport>,
+}
+
+fn checked_upstreams(config: &Config) -> Vec<Arc<config::Upstream>> {
+    config.upstreams.values().filter(|upstream| upstream.health_check.is_some()).cloned().map(Arc::new).collect()
 }
 
 /// How often expired tokens are forgotten.
@@ -280,8 +300,9 @@ const HOUSEKEEPING: Duration = Duration::from_mins(1);
 #[async_trait]
 impl BackgroundService for Beside {
     async fn start(&self, mut shutdown: ShutdownWatch) {
-        let admin = self.admin.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        let Some(admin) = admin else { return };
+        let once = self.once.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let Some((admin, Health { upstreams, peers, transport })) = once else { return };
+        let watching = tokio::spawn(proxy::watch_health(upstreams, peers, transport));
         let mut stopped = shutdown.clone();
         let serving = admin.serve(Arc::clone(&self.control), async move {
             let _ = stopped.changed().await;
@@ -295,6 +316,7 @@ impl BackgroundService for Beside {
             () = housekeeping(&self.control) => {}
             _ = shutdown.changed() => {}
         }
+        watching.abort();
         // The exchanges in progress have ended by now.
         if let Some(sessions) = &self.control.sessions {
             sessions.shut_down().await;
@@ -345,6 +367,15 @@ fn check_upstreams(config: &Config, policies: &PolicyStore) -> Result<(), StartE
         None => Ok(()),
         Some(endpoint) => Err(StartError::UnknownUpstream(endpoint.id().to_string(), endpoint.upstream().clone())),
     }
+}
+
+/// Reads the certificates and keys of all upstreams, and says what is wrong with them.
+///
+/// # Errors
+/// When one of them cannot be used.
+pub fn check_certificates(config: &Config) -> Result<(), StartError> {
+    peers(config)?;
+    Ok(())
 }
 
 fn peers(config: &Config) -> Result<HashMap<UpstreamName, Peers>, PeerError> {

@@ -334,6 +334,11 @@ impl<'n> Section<'_, 'n> {
         }
     }
 
+    /// Reads an item of the list `name` as a section.
+    pub(super) fn section_at_item<T>(&self, name: &str, node: &Node, read: impl FnOnce(&Section<'_, '_>) -> T) -> T {
+        self.decoder.section_at(format!("{}[]", self.key(name)), node, node.place, read)
+    }
+
     /// Reads the value of `entry` as a section.
     pub(super) fn section_of<T>(&self, entry: &Entry, read: impl FnOnce(&Section<'_, '_>) -> T) -> T {
         self.decoder.section_at(self.key(&entry.key), &entry.node, entry.place, read)

@@ -8,13 +8,14 @@ use super::environment::Environment;
 use super::gateway::Gateway;
 use super::keeping::{Admin, Audit, Policies, Store};
 use super::log::LogConfig;
+use super::peers::Resolve;
 use super::problem::{ConfigErrors, Problem};
 use super::recipe;
 use super::server::Server;
 use super::texts::{Place, TextKind, Texts};
 use super::tokens::{PasswordHashing, Tokens};
 use super::tree::{self, Entry, Node, Value};
-use super::upstreams::{self, Resolve};
+use super::upstreams;
 use super::{Config, Setting};
 
 /// What a configuration is read from. An override beats the environment, the environment beats the file, the file beats

@@ -12,6 +12,7 @@ mod keeping;
 mod load;
 mod log;
 mod mask;
+mod peers;
 mod problem;
 mod recipe;
 mod scalar;
@@ -40,7 +41,9 @@ pub use recipe::{
 pub use server::Server;
 pub use texts::Origin;
 pub use tokens::{PasswordHashing, Tokens};
-pub use upstream::{Upstream, UpstreamTimeouts, UpstreamTls};
+pub use upstream::{
+    Balance, Connections, Ejection, HealthCheck, HttpVersion, Upstream, UpstreamPeer, UpstreamTimeouts, UpstreamTls,
+};
 
 /// The checked configuration: what is in it can be used as it is.
 #[derive(Debug, Clone)]
@@ -76,7 +79,7 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn load(sources: &Sources) -> Result<Self, ConfigErrors> {
-        load::load(sources, upstreams::resolve_by_system)
+        load::load(sources, peers::resolve_by_system)
     }
 
     /// Each effective value with its origin, in the order of the sections; secrets are hidden.

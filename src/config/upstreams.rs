@@ -1,8 +1,6 @@
 //! `upstreams:`: the ERPs behind the gateway.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 use std::time::Duration;
 
 use http::HeaderName;
@@ -10,19 +8,12 @@ use http::uri::Authority;
 
 use super::decode::{Section, Wrong};
 use super::keeping::header_name;
+use super::peers::{self, Peers, Resolve};
 use super::recipe;
 use super::scalar;
-use super::tree::Node;
-use super::upstream::{Upstream, UpstreamTimeouts, UpstreamTls};
+use super::tree::{Node, Value};
+use super::upstream::{Balance, Connections, HttpVersion, Upstream, UpstreamTimeouts};
 use crate::domain::UpstreamName;
-
-/// Finds the addresses of a host.
-pub(super) type Resolve = fn(&str, u16) -> io::Result<Vec<SocketAddr>>;
-
-/// Asks the system, which may ask the network.
-pub(super) fn resolve_by_system(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    (host, port).to_socket_addrs().map(Iterator::collect)
-}
 
 pub(super) fn read_all(section: &Section<'_, '_>, resolve: Resolve) -> BTreeMap<UpstreamName, Upstream> {
     let mut upstreams = BTreeMap::new();
@@ -51,50 +42,27 @@ fn read(
     upstreams: &[&str],
     resolve: Resolve,
 ) -> Option<Upstream> {
-    let link_local = if section.switch("allow_link_local", false) { LinkLocal::Allowed } else { LinkLocal::Refused };
-    let peers = section.list("peers", Vec::new(), Peer::show, |node| Peer::read(node, resolve, link_local));
-    // What was written and is wrong has been reported by now.
-    if peers.is_empty() && !section.has_items("peers") {
-        section.wrong("peers", Wrong::new("names no address").with_help("write for example `[erp.internal:8069]`"));
-    }
+    let peers = Peers::read(section, resolve);
     for name in ["username", "password", "api_key", "secret", "token"] {
         section
             .refuse(name, "secrets are kept encrypted in the database: set them with `erp-access upstream secret set`");
     }
-    let first_host = peers.first().map_or_else(String::new, |peer| peer.written.clone());
-    let tls = section.optional_section("tls", read_tls);
-    let host = section.value("host", first_host, String::clone, host);
-    let upstream = Upstream {
+    let tls = section.optional_section("tls", peers::read_tls);
+    let host = section.value("host", peers.first_host.clone(), String::clone, host);
+    Some(Upstream {
         name: name?.clone(),
-        peers: Vec::new(),
+        peers: peers.peers,
+        balance: section.choice("balance", Balance::RoundRobin),
+        ejection: section.section("ejection", peers::read_ejection),
+        health_check: section.optional_section("health_check", peers::read_health_check).flatten(),
+        http_version: section.choice("http_version", HttpVersion::One),
+        connections: section.choice("connections", Connections::Shared),
         tls: tls.flatten(),
         host,
         timeouts: section.section("timeouts", read_timeouts),
         forward_headers: section.list("forward_headers", Vec::new(), ToString::to_string, forwardable),
         session: section.section("session", |session| recipe::read(session, upstreams)),
-    };
-    let mut addresses: Vec<SocketAddr> = Vec::new();
-    for address in peers.into_iter().flat_map(|peer| peer.addresses) {
-        if !addresses.contains(&address) {
-            addresses.push(address);
-        }
-    }
-    Some(Upstream { peers: addresses, ..upstream })
-}
-
-fn read_tls(section: &Section<'_, '_>) -> Option<UpstreamTls> {
-    let server_name = section.required("server_name", String::clone, |node| {
-        let text = scalar::text(node)?;
-        let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
-        // SECURITY: Pingora verifies no certificate when the name is empty.
-        if plain { Ok(text.to_owned()) } else { Err(Wrong::new("is not the name of a server")) }
-    });
-    let ca_file = section.optional(
-        "ca_file",
-        |path: &std::path::PathBuf| path.display().to_string(),
-        |node| Ok(section.in_folder(scalar::text(node)?)),
-    );
-    Some(UpstreamTls { server_name: server_name?, ca_file })
+    })
 }
 
 fn read_timeouts(section: &Section<'_, '_>) -> UpstreamTimeouts {
@@ -105,7 +73,24 @@ fn read_timeouts(section: &Section<'_, '_>) -> UpstreamTimeouts {
         read: section.duration("read", seconds(30), range.clone()),
         write: section.duration("write", seconds(30), range.clone()),
         idle: section.duration("idle", seconds(30), range.clone()),
-        sign_in: section.duration("sign_in", seconds(10), range),
+        sign_in: section.duration("sign_in", seconds(10), range.clone()),
+        total: section.value(
+            "total",
+            None,
+            |total| total.map_or("unlimited".to_owned(), scalar::show_duration),
+            |node| {
+                if matches!(&node.value, Value::Text(text) if text == "unlimited") {
+                    return Ok(None);
+                }
+                let total = scalar::duration(node)
+                    .map_err(|wrong| wrong.with_help("write for example `2m`, or `unlimited`"))?;
+                if range.contains(&total) {
+                    Ok(Some(total))
+                } else {
+                    Err(Wrong::new("is out of range: 100ms to 1h is possible"))
+                }
+            },
+        ),
     }
 }
 
@@ -158,65 +143,4 @@ fn host(node: &Node) -> Result<String, Wrong> {
         .filter(|authority| !authority.as_str().contains('@'))
         .map(|authority| authority.to_string())
         .ok_or_else(|| Wrong::new("is not a host").with_help("write for example `erp.internal` or `erp.internal:8069`"))
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum LinkLocal {
-    Refused,
-    Allowed,
-}
-
-/// A peer as written and where it is.
-#[derive(Debug, PartialEq)]
-struct Peer {
-    written: String,
-    addresses: Vec<SocketAddr>,
-}
-
-impl Peer {
-    fn show(&self) -> String {
-        scalar::quoted(&self.written)
-    }
-
-    fn read(node: &Node, resolve: Resolve, link_local: LinkLocal) -> Result<Self, Wrong> {
-        let wrong = || Wrong::new("is not a host with a port").with_help("write for example `erp.internal:8069`");
-        let written = scalar::text(node)?;
-        let authority = written.parse::<Authority>().map_err(|_| wrong())?;
-        if authority.as_str().contains('@') {
-            return Err(wrong());
-        }
-        let port = authority.port_u16().filter(|port| *port != 0).ok_or_else(wrong)?;
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        let addresses = resolve(host, port).map_err(|_| {
-            Wrong::new("cannot be resolved").with_help("is the name right, and does this machine know it?")
-        })?;
-        if addresses.is_empty() {
-            return Err(Wrong::new("resolves to no address"));
-        }
-        for address in &addresses {
-            refuse_special(address.ip(), link_local)?;
-        }
-        Ok(Self { written: written.to_owned(), addresses })
-    }
-}
-
-/// The instance metadata service of Amazon over IPv6.
-const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
-
-// SECURITY: behind link-local addresses stand the metadata services of clouds, which hand out credentials to whoever asks.
-fn refuse_special(address: IpAddr, link_local: LinkLocal) -> Result<(), Wrong> {
-    let near = match address.to_canonical() {
-        IpAddr::V4(address) => address.is_link_local(),
-        IpAddr::V6(address) => address.is_unicast_link_local() || address == METADATA_V6,
-    };
-    let nobody = match address.to_canonical() {
-        IpAddr::V4(address) => address.is_unspecified() || address.is_multicast() || address.is_broadcast(),
-        IpAddr::V6(address) => address.is_unspecified() || address.is_multicast(),
-    };
-    match link_local {
-        LinkLocal::Refused if near => Err(Wrong::new(format!("is at {address}, a link-local or metadata address"))
-            .with_help("set `allow_link_local: true` if the ERP really is there")),
-        LinkLocal::Refused | LinkLocal::Allowed if nobody => Err(Wrong::new("is no address of a single machine")),
-        LinkLocal::Refused | LinkLocal::Allowed => Ok(()),
-    }
 }

@@ -17,7 +17,7 @@ pub(super) const SESSION_LOST: ErrorType = ErrorType::Custom("erp_session_lost")
 /// An operator's act stopped the relay.
 pub(super) const CUT: ErrorType = ErrorType::Custom("cut_by_operator");
 /// The failure is noted in the exchange already.
-const NOTED: ErrorType = ErrorType::Custom("noted");
+pub(super) const NOTED: ErrorType = ErrorType::Custom("noted");
 
 /// Notes why the relay fails and makes the error that ends it.
 #[expect(clippy::unnecessary_box_returns, reason = "Pingora's filters return boxed errors")]

@@ -23,6 +23,7 @@ pub(super) fn request(
     let upstream = admission.upstream();
     // SECURITY: the target is what was decided on, never what the client sent.
     let mut request = RequestHeader::build(from_client.method.clone(), admission.target().as_bytes(), Some(16))?;
+    request.set_version(by_pingora.version);
     request.insert_header(header::HOST, &upstream.host)?;
     // Framing as Pingora rewrote it; the head check has refused what has two readings.
     for name in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION, header::EXPECT] {

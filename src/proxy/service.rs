@@ -8,14 +8,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_core::{Error, ErrorType, Result};
+use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 use crate::domain::Code;
 use crate::relay::{Answer, Exchange};
 use crate::upstream::{Loss, loss};
 
-use super::failure::{self, CUT, SESSION_LOST};
+use super::failure::{self, CUT, NOTED, SESSION_LOST};
+use super::peer::{InUse, Tried};
 use super::{Gateway, connection, local, outgoing, respond};
 
 /// The state of one exchange between Pingora's phases.
@@ -23,6 +24,9 @@ use super::{Gateway, connection, local, outgoing, respond};
 pub struct Context {
     /// The relay, once the request is admitted.
     pub(super) exchange: Option<Exchange>,
+    /// The peers that were tried, and the one in use.
+    tried: Tried,
+    peer: Option<InUse>,
     _in_flight: InFlight,
 }
 
@@ -47,7 +51,12 @@ impl ProxyHttp for Gateway {
 
     fn new_ctx(&self) -> Context {
         self.in_flight.fetch_add(1, Ordering::AcqRel);
-        Context { exchange: None, _in_flight: InFlight(Arc::clone(&self.in_flight)) }
+        Context {
+            exchange: None,
+            tried: Tried::default(),
+            peer: None,
+            _in_flight: InFlight(Arc::clone(&self.in_flight)),
+        }
     }
 
     /// No compression and no other module: what the ERP sends is what the client gets.
@@ -92,22 +101,26 @@ impl ProxyHttp for Gateway {
     }
 
     async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
+        let tried = context.tried;
+        context.peer = None;
         let exchange = admitted(context)?;
         // The request may have waited for a session: does the right to relay still hold?
-        self.not_cut(exchange)?;
+        self.may_go_on(exchange)?;
         if exchange.failure.take_if(|(code, _)| *code == Code::UpstreamSessionFailed).is_some() {
             let renewed = exchange.admission.renew_session(&self.gate).await;
             renewed.map_err(|error| failure::noted(exchange, Code::UpstreamSessionFailed, error.to_string()))?;
             exchange.renewed = true;
         }
-        let attempt = usize::try_from(exchange.attempts).unwrap_or(usize::MAX);
-        let upstream = &exchange.admission.upstream().name;
-        let chosen = self.peers.get(upstream).and_then(|peers| peers.choose(attempt));
-        let Some((address, peer)) = chosen else {
+        let now = self.gate.clock.monotonic();
+        let admission = &exchange.admission;
+        let peers = self.peers.get(&admission.upstream().name);
+        let Some(chosen) = peers.and_then(|peers| peers.choose_for(admission.session(), tried, now)) else {
             return Err(failure::noted(exchange, Code::UpstreamUnreachable, "no peer is configured".into()));
         };
-        exchange.attempt(address, &session.req_header().headers, self.gate.clock.monotonic());
-        Ok(peer)
+        exchange.attempt(chosen.address, &session.req_header().headers, now);
+        context.tried.add(chosen.in_use.index);
+        context.peer = Some(chosen.in_use);
+        Ok(chosen.peer)
     }
 
     async fn upstream_request_filter(
@@ -133,7 +146,7 @@ impl ProxyHttp for Gateway {
         context: &mut Context,
     ) -> Result<()> {
         let exchange = admitted(context)?;
-        self.not_cut(exchange)?;
+        self.may_go_on(exchange)?;
         let passed = exchange.request_chunk(chunk.as_deref().unwrap_or_default());
         match self.gate.rules.body {
             Some(limit) if passed > limit => {
@@ -149,10 +162,17 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
+        let in_use = context.peer.as_ref().map(|peer| peer.index);
         let exchange = admitted(context)?;
-        self.not_cut(exchange)?;
+        self.may_go_on(exchange)?;
         if response.status.is_informational() {
             return Ok(());
+        }
+        if let (Some(peers), Some(peer)) = (self.peers.get(&exchange.admission.upstream().name), in_use) {
+            match response.status.as_u16() {
+                502..=504 => peers.failed(peer, self.gate.clock.monotonic()),
+                _ => peers.succeeded(peer),
+            }
         }
         if loss(exchange.admission.upstream(), response.status, &response.headers) == Loss::Lost {
             return Err(failure::session_lost(session, exchange, response.status));
@@ -179,7 +199,7 @@ impl ProxyHttp for Gateway {
         context: &mut Context,
     ) -> Result<Option<Duration>> {
         let exchange = admitted(context)?;
-        self.not_cut(exchange)?;
+        self.may_go_on(exchange)?;
         exchange.response_chunk(chunk.as_deref().unwrap_or_default());
         Ok(None)
     }
@@ -191,6 +211,7 @@ impl ProxyHttp for Gateway {
         context: &mut Context,
         mut error: Box<Error>,
     ) -> Box<Error> {
+        self.peer_failed(context);
         // Nothing was sent yet, so the next peer may be tried whatever the method is.
         if let Some(exchange) = &context.exchange {
             let peers = self.peers.get(&exchange.admission.upstream().name).map_or(0, super::peer::Peers::count);
@@ -207,11 +228,16 @@ impl ProxyHttp for Gateway {
         context: &mut Context,
         client_reused: bool,
     ) -> Box<Error> {
+        if *error.esource() == ErrorSource::Upstream && error.etype() != &SESSION_LOST && !client_reused {
+            self.peer_failed(context);
+        }
         let renewed = context.exchange.as_ref().is_none_or(|exchange| exchange.renewed);
         let whole = !session.as_ref().retry_buffer_truncated();
         if error.etype() == &SESSION_LOST {
+            // The peer is well; the request goes to it, or to another, with a new session.
+            context.tried = Tried::default();
             error.set_retry(whole && !renewed);
-        } else if error.etype() == &CUT || !whole || !session.req_header().method.is_idempotent() {
+        } else if matches!(error.etype(), &CUT | &NOTED) || !whole || !session.req_header().method.is_idempotent() {
             // Never a second write: only what may be repeated is, and only on a pooled connection that had gone.
             error.set_retry(false);
         } else {
@@ -241,12 +267,25 @@ impl ProxyHttp for Gateway {
 }
 
 impl Gateway {
-    /// Stops a relay whose right to go on has ended.
-    fn not_cut(&self, exchange: &mut Exchange) -> Result<()> {
+    /// Stops a relay whose right to go on has ended, or whose time is up.
+    fn may_go_on(&self, exchange: &mut Exchange) -> Result<()> {
         exchange.admission.still_holds(&self.gate).map_err(|cut| {
             exchange.cut = true;
             exchange.failure = Some((cut.code, cut.reason));
             Error::new(CUT)
-        })
+        })?;
+        let Some(total) = exchange.admission.upstream().timeouts.total else { return Ok(()) };
+        if exchange.under_way(self.gate.clock.monotonic()) <= total {
+            return Ok(());
+        }
+        Err(failure::noted(exchange, Code::UpstreamTimeout, format!("the whole exchange took longer than {total:?}")))
+    }
+
+    fn peer_failed(&self, context: &Context) {
+        if let (Some(exchange), Some(peer)) = (&context.exchange, &context.peer)
+            && let Some(peers) = self.peers.get(&exchange.admission.upstream().name)
+        {
+            peers.failed(peer.index, self.gate.clock.monotonic());
+        }
     }
 }

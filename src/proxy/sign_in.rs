@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header;
+use http::{StatusCode, header};
 use pingora::http::RequestHeader;
 use pingora_core::connectors::http::Connector;
 use pingora_core::protocols::http::client::HttpSession;
@@ -13,21 +13,27 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType};
 
 use crate::config::Upstream;
-use crate::domain::UpstreamName;
+use crate::domain::{Clock, UpstreamName};
 use crate::upstream::{MAX_ANSWER, SignInAnswer, SignInRequest, SignInTransport, TransportError};
 
-use super::peer::Peers;
+use super::peer::{Chosen, Peers, Tried};
 
 /// Sends sign-in requests with Pingora's connector.
 pub struct PingoraTransport {
     connector: Connector,
     peers: Arc<HashMap<UpstreamName, Peers>>,
+    clock: Arc<dyn Clock>,
 }
 
 impl PingoraTransport {
     #[must_use]
-    pub fn new(peers: Arc<HashMap<UpstreamName, Peers>>) -> Self {
-        Self { connector: Connector::new(None), peers }
+    pub fn new(peers: Arc<HashMap<UpstreamName, Peers>>, clock: Arc<dyn Clock>) -> Self {
+        Self { connector: Connector::new(None), peers, clock }
+    }
+
+    /// The status that one peer answers with; `None` where it does not answer.
+    pub(super) async fn ask(&self, peer: &HttpPeer, upstream: &Upstream, request: SignInRequest) -> Option<StatusCode> {
+        self.exchange(peer, upstream, &request).await.ok().map(|answer| answer.status)
     }
 
     async fn exchange(
@@ -113,11 +119,17 @@ impl SignInTransport for PingoraTransport {
     async fn send(&self, upstream: &Upstream, request: SignInRequest) -> Result<SignInAnswer, TransportError> {
         let peers = self.peers.get(&upstream.name).ok_or_else(|| TransportError::Connect("no such upstream".into()))?;
         let mut last = TransportError::Connect("no peer is configured".into());
-        for attempt in 0..peers.count() {
-            let Some((_, peer)) = peers.choose(attempt) else { break };
+        let mut tried = Tried::default();
+        for _ in 0..peers.count() {
+            let now = self.clock.monotonic();
+            let Some(Chosen { peer, in_use, .. }) = peers.choose(tried, now) else { break };
+            tried.add(in_use.index);
             match self.exchange(&peer, upstream, &request).await {
                 // Only a peer that took no connection is passed over: another answer would count as a second sign-in.
-                Err(error @ TransportError::Connect(_)) => last = error,
+                Err(error @ TransportError::Connect(_)) => {
+                    peers.failed(in_use.index, now);
+                    last = error;
+                }
                 other => return other,
             }
         }

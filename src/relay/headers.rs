@@ -122,7 +122,7 @@ pub fn rewrite_location(
         let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"))?;
         let (authority, path) = rest.find('/').map(|at| rest.split_at(at))?;
         let inner = authority.eq_ignore_ascii_case(&upstream.host)
-            || upstream.peers.iter().any(|peer| peer.to_string() == authority);
+            || upstream.peers.iter().any(|peer| peer.address.to_string() == authority);
         inner.then_some(path)?
     };
     let origin = public.map(|public| public.0.as_str()).unwrap_or_default();
@@ -142,6 +142,7 @@ pub fn leaks(value: &HeaderValue, injected: &[crate::domain::Secret]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::UpstreamPeer;
     use crate::domain::Secret;
     use crate::upstream::double::static_key;
 
@@ -150,7 +151,7 @@ mod tests {
     }
 
     fn upstream() -> Upstream {
-        let peers = vec![([10, 0, 0, 7], 8069).into()];
+        let peers = vec![UpstreamPeer { address: ([10, 0, 0, 7], 8069).into(), weight: 1 }];
         Upstream { peers, host: "erp.internal".into(), ..static_key() }
     }
 

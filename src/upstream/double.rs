@@ -16,8 +16,9 @@ use super::{
     UpstreamSecrets, VaultError,
 };
 use crate::config::{
-    BodyTemplate, Extract, ExtractFrom, InjectedHeader, Injection, JsonTemplate, Lifetime, LifetimeSource, LostRule,
-    Piece, Recipe, SecretsOf, SignInStep, Success, Template, Upstream, UpstreamTimeouts,
+    Balance, BodyTemplate, Connections, Ejection, Extract, ExtractFrom, HttpVersion, InjectedHeader, Injection,
+    JsonTemplate, Lifetime, LifetimeSource, LostRule, Piece, Recipe, SecretsOf, SignInStep, Success, Template,
+    Upstream, UpstreamPeer, UpstreamTimeouts,
 };
 use crate::domain::{AccountId, Secret, UpstreamName};
 
@@ -227,10 +228,15 @@ fn upstream(session: Recipe) -> Upstream {
     let long = Duration::from_mins(1);
     Upstream {
         name: erp(),
-        peers: vec!["127.0.0.1:1".parse().expect("an address")],
+        peers: vec![UpstreamPeer { address: ([127, 0, 0, 1], 1).into(), weight: 1 }],
+        balance: Balance::RoundRobin,
+        ejection: Ejection { failures: 5, pause: long },
+        health_check: None,
+        http_version: HttpVersion::One,
+        connections: Connections::Shared,
         tls: None,
         host: "erp.example".into(),
-        timeouts: UpstreamTimeouts { connect: long, read: long, write: long, idle: long, sign_in: long },
+        timeouts: UpstreamTimeouts { connect: long, read: long, write: long, idle: long, sign_in: long, total: None },
         forward_headers: Vec::new(),
         session,
     }

@@ -15,6 +15,7 @@ mod corpus;
 mod faults;
 mod gate;
 mod lifecycle;
+mod peers;
 mod relay;
 mod token;
 mod tryton;

@@ -38,7 +38,7 @@ pub(super) fn method(node: &Node) -> Result<Method, Wrong> {
     }
 }
 
-pub(super) fn path(node: &Node) -> Result<String, Wrong> {
+pub(in super::super) fn path(node: &Node) -> Result<String, Wrong> {
     let text = scalar::text(node)?;
     if text.contains("{{") {
         // SECURITY: paths and queries reach the logs of every server on the way.

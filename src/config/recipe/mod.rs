@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::domain::UpstreamName;
 
+pub(super) use fields::path;
 pub(super) use files::resolve;
 pub(super) use read::read;
 

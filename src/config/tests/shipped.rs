@@ -103,7 +103,8 @@ fn every_key_of_an_upstream_is_documented() {
 upstreams:
   erp:
     peers: [erp.internal:80]
-    tls: { server_name: x, ca_file: x }
+    tls: { server_name: x, ca_file: x, client_certificate: { certificate_file: x, key_file: x } }
+    health_check: { path: /x }
     session:
       steps: [{ path: /x, json: {}, headers: {}, success: {}, extract: {} }]
       logout: { path: /x }

@@ -40,6 +40,21 @@ pub(crate) struct Connection {
     buffer: Vec<u8>,
 }
 
+/// What comes after the last head, as it came over the wire.
+impl Read for Connection {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        if self.buffer.is_empty() {
+            return self.stream.read(into);
+        }
+        // What came along with the head.
+        let count = self.buffer.len().min(into.len());
+        for (byte, buffered) in into.iter_mut().zip(self.buffer.drain(..count)) {
+            *byte = buffered;
+        }
+        Ok(count)
+    }
+}
+
 impl Connection {
     pub(crate) fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("connect");

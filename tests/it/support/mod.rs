@@ -4,3 +4,4 @@ pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod process;
 pub(crate) mod recorder;
+pub(crate) mod tls;
