@@ -17,15 +17,15 @@ use erp_access::config::Upstream;
 use erp_access::control::{Bounds, Command, SecretText};
 use erp_access::directory::TokenEntry;
 use erp_access::domain::{
-    Actor, Clock as _, IssuedKind, IssuedSecret, Secret, SystemClock, SystemEntropy, Target, TokenId,
+    AccountId, Actor, Clock as _, IssuedKind, IssuedSecret, Secret, SystemClock, SystemEntropy, Target, TokenId,
 };
 use erp_access::gate::{
     ApiKeyOnRelay, Asked, BodyProblem, CleanHead, Gate, GateParts, GateRules, Head, HeadLimits, RequestBody,
 };
 use erp_access::policy::{Facts, Grants, PolicySet};
 use erp_access::secrets::{AppKey, HashPurpose, HashingSettings, KeyRing, PasswordHasher, Place, SealPurpose};
-use erp_access::upstream::{Sessions, SignInAnswer, SignInRequest, SignInTransport, StoreVault, TransportError};
-use http::{HeaderMap, HeaderValue, Version};
+use erp_access::upstream::{AccountRef, Sessions, SignInAnswer, SignInRequest, SignInTransport, StoreVault, TransportError};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use tokio::runtime::Runtime;
 
 const LIMITS: HeadLimits = HeadLimits { target: 8192, headers: 64, header_bytes: 32 * 1024 };
@@ -53,6 +53,7 @@ impl RequestBody for NoBody {
 struct Scene {
     gate: Gate,
     core: Core,
+    sessions: Arc<Sessions>,
     headers: HeaderMap,
     runtime: Runtime,
     _folder: tempfile::TempDir,
@@ -96,12 +97,13 @@ impl Scene {
         let sessions =
             Sessions::new(upstreams.clone(), Arc::new(NoTransport), Arc::new(vault), Arc::clone(&world.clock))
                 .expect("sessions");
+        let sessions = Arc::new(sessions);
         let gate = Gate::new(GateParts {
             directory: Arc::clone(&control.directory),
             policies: Arc::clone(&control.policies),
             key_ring: Arc::clone(&control.key_ring),
             auditor: Arc::clone(&control.auditor),
-            sessions: Arc::new(sessions),
+            sessions: Arc::clone(&sessions),
             upstreams: upstreams.into_iter().map(|upstream| (upstream.name.clone(), Arc::new(upstream))).collect(),
             redactor: Arc::new(Redactor::new(&RedactionLists::default())),
             clock: world.clock,
@@ -109,7 +111,7 @@ impl Scene {
         });
         let bearer = format!("Bearer {}", secret.secret().expose());
         let headers = headers(&bearer);
-        Self { gate, core, headers, runtime, _folder: folder }
+        Self { gate, core, sessions, headers, runtime, _folder: folder }
     }
 
     fn admit(&self) {
@@ -227,6 +229,21 @@ fn seal(criterion: &mut Criterion) {
     group.finish();
 }
 
+fn inject(criterion: &mut Criterion) {
+    let scene = Scene::new(1, "");
+    let account = AccountRef { id: AccountId::from_bytes([1; 16]), name: "acme".parse().expect("a name") };
+    let erp = "erp".parse().expect("a name");
+    let session = scene.runtime.block_on(scene.sessions.obtain(&erp, &account)).expect("a session");
+    criterion.bench_function("inject/one header into a request", |bencher| {
+        bencher.iter(|| {
+            let mut headers = HeaderMap::with_capacity(8);
+            let set = |name: &HeaderName, value: HeaderValue| drop(headers.insert(name.clone(), value));
+            session.inject(black_box(&Method::GET), &account, set).expect("injected");
+            headers
+        });
+    });
+}
+
 fn audit(criterion: &mut Criterion) {
     let scene = Scene::new(1, "audit:\n  synchronous: normal\n");
     let auditor = Arc::clone(&scene.core.control.auditor);
@@ -268,5 +285,5 @@ fn redact(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(steps, canonicalise, authenticate, decide, admit, seal, audit, redact);
+criterion_group!(steps, canonicalise, authenticate, decide, admit, seal, inject, audit, redact);
 criterion_main!(steps);

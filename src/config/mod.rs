@@ -42,7 +42,8 @@ pub use server::Server;
 pub use texts::Origin;
 pub use tokens::{PasswordHashing, Tokens};
 pub use upstream::{
-    Balance, Connections, Ejection, HealthCheck, HttpVersion, Upstream, UpstreamPeer, UpstreamTimeouts, UpstreamTls,
+    ApplicationError, Balance, Connections, Ejection, HealthCheck, HttpVersion, Upstream, UpstreamPeer,
+    UpstreamTimeouts, UpstreamTls,
 };
 
 /// The checked configuration: what is in it can be used as it is.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderName, StatusCode};
 
-use super::recipe::Recipe;
+use super::recipe::{BodyMatch, Recipe};
 use crate::domain::UpstreamName;
 
 /// One protected ERP.
@@ -34,8 +34,27 @@ pub struct Upstream {
     pub timeouts: UpstreamTimeouts,
     /// Request headers that pass to this ERP besides the standard list.
     pub forward_headers: Vec<HeaderName>,
+    /// How the ERP reports failures of its own inside of a success; `None` does not look.
+    pub application_error: Option<ApplicationError>,
     /// How to sign in.
     pub session: Recipe,
+}
+
+impl Upstream {
+    /// Whether bodies of answers are looked into; they must come uncompressed then.
+    #[must_use]
+    pub fn looks_into_answers(&self) -> bool {
+        self.application_error.is_some() || self.session.lost.iter().any(|rule| rule.body.is_some())
+    }
+}
+
+/// How an ERP reports failures of its own inside of a success, as JSON-RPC does.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ApplicationError {
+    /// In an answer with one of these statuses.
+    pub status: Vec<StatusCode>,
+    /// That holds this.
+    pub body: BodyMatch,
 }
 
 /// One address of an ERP.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use http::HeaderName;
 use http::uri::Authority;
+use http::{HeaderName, StatusCode};
 
 use super::decode::{Section, Wrong};
 use super::keeping::header_name;
@@ -12,7 +12,7 @@ use super::peers::{self, Peers, Resolve};
 use super::recipe;
 use super::scalar;
 use super::tree::{Node, Value};
-use super::upstream::{Balance, Connections, HttpVersion, Upstream, UpstreamTimeouts};
+use super::upstream::{ApplicationError, Balance, Connections, HttpVersion, Upstream, UpstreamTimeouts};
 use crate::domain::UpstreamName;
 
 pub(super) fn read_all(section: &Section<'_, '_>, resolve: Resolve) -> BTreeMap<UpstreamName, Upstream> {
@@ -61,8 +61,22 @@ fn read(
         host,
         timeouts: section.section("timeouts", read_timeouts),
         forward_headers: section.list("forward_headers", Vec::new(), ToString::to_string, forwardable),
+        application_error: section.optional_section("application_error", read_application_error).flatten(),
         session: section.section("session", |session| recipe::read(session, upstreams)),
     })
+}
+
+fn read_application_error(section: &Section<'_, '_>) -> Option<ApplicationError> {
+    let status = section.list(
+        "status",
+        vec![StatusCode::OK],
+        |status| status.as_u16().to_string(),
+        |node| {
+            let status = u16::try_from(scalar::whole(node)?).ok().and_then(|number| StatusCode::from_u16(number).ok());
+            status.ok_or_else(|| Wrong::new("is not a status"))
+        },
+    );
+    Some(ApplicationError { status, body: recipe::read_body_match(section)? })
 }
 
 fn read_timeouts(section: &Section<'_, '_>) -> UpstreamTimeouts {

@@ -114,6 +114,8 @@ codes! {
     UpstreamSessionFailed = ("upstream_session_failed", 502, Outage, "The gateway cannot sign in to the ERP");
     /// The ERP answered with something that is not valid HTTP, or broke off.
     UpstreamProtocolError = ("upstream_protocol_error", 502, Outage, "The ERP's answer could not be read");
+    /// The ERP answered with a failure of its own inside of a success. In audit rows only: the client gets that answer.
+    UpstreamAppError = ("upstream_app_error", 502, Outage, "The ERP reports a failure");
     /// The ERP did not answer in time.
     UpstreamTimeout = ("upstream_timeout", 504, Outage, "The ERP did not answer in time");
     /// An operator stopped the API.

@@ -129,12 +129,17 @@ impl Admission {
         Ok(())
     }
 
+    /// The ERP no longer knows the session: the next request signs in.
+    pub fn forget_session(&self, gate: &Gate) {
+        gate.sessions.lost(self.session.key(), self.session.generation());
+    }
+
     /// Takes a new session in place of the one that the ERP no longer knows.
     ///
     /// # Errors
     /// When the gateway cannot sign in.
     pub async fn renew_session(&mut self, gate: &Gate) -> Result<(), SessionError> {
-        gate.sessions.lost(self.session.key(), self.session.generation());
+        self.forget_session(gate);
         self.session = gate.sessions.obtain(&self.relay.upstream.name, &self.relay.account).await?;
         Ok(())
     }

@@ -31,7 +31,12 @@ pub(super) fn request(
             request.insert_header(name, value.clone())?;
         }
     }
+    // What is looked into must come uncompressed.
+    let plain_only = upstream.looks_into_answers();
     for (name, value) in &from_client.headers {
+        if plain_only && *name == header::ACCEPT_ENCODING {
+            continue;
+        }
         if relay::forwards_request_header(name, &upstream.forward_headers) {
             request.append_header(name.clone(), value.clone())?;
         }

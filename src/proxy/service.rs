@@ -177,7 +177,7 @@ impl ProxyHttp for Gateway {
         if loss(exchange.admission.upstream(), response.status, &response.headers) == Loss::Lost {
             return Err(failure::session_lost(session, exchange, response.status));
         }
-        exchange.answered(response.status.as_u16(), &response.headers, self.gate.clock.monotonic());
+        exchange.answered(response.status, &response.headers, self.gate.clock.monotonic());
         Ok(())
     }
 
@@ -255,6 +255,9 @@ impl ProxyHttp for Gateway {
         connection::waiting_for_next_head();
         if let Some(exchange) = context.exchange.take() {
             let status = session.response_written().map(|head| head.status.as_u16());
+            if exchange.says_session_is_lost() {
+                exchange.admission.forget_session(&self.gate);
+            }
             exchange.close(status, error.is_some(), &self.gate.redactor, &self.gate.clock);
         }
     }

@@ -125,6 +125,7 @@ const fn oauth_error_of(code: Code) -> &'static str {
         | Code::AuditUnavailable
         | Code::Overloaded
         | Code::UpstreamUnreachable
+        | Code::UpstreamAppError
         | Code::UpstreamSessionFailed
         | Code::UpstreamProtocolError
         | Code::UpstreamTimeout => "temporarily_unavailable",

@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use crate::audit::{ContentDescription, End, Outcome, Preview, PreviewCollector, Redactor};
 use crate::domain::Secret;
 use crate::domain::{Clock, Code};
 use crate::gate::Admission;
+
+use super::watch::AnswerWatch;
 
 /// The course of one relay, from admission to the outcome record.
 #[derive(Debug)]
@@ -34,6 +36,7 @@ pub struct Exchange {
     began_at: Duration,
     request: BodySoFar,
     response: BodySoFar,
+    watch: Option<AnswerWatch>,
     preview_bytes: usize,
 }
 
@@ -83,6 +86,7 @@ impl Exchange {
             began_at,
             request: BodySoFar::described_by(&HeaderMap::new(), preview_bytes),
             response: BodySoFar::described_by(&HeaderMap::new(), preview_bytes),
+            watch: None,
             preview_bytes,
         }
     }
@@ -103,8 +107,9 @@ impl Exchange {
     }
 
     /// The head of the ERP's answer has come.
-    pub fn answered(&mut self, status: u16, headers: &HeaderMap, now: Duration) {
-        self.upstream_status = Some(status);
+    pub fn answered(&mut self, status: StatusCode, headers: &HeaderMap, now: Duration) {
+        self.upstream_status = Some(status.as_u16());
+        self.watch = AnswerWatch::of(self.admission.upstream(), status, headers);
         self.answered_after = self.sent_at.map(|sent_at| now.saturating_sub(sent_at));
         self.response = BodySoFar::described_by(headers, self.preview_bytes);
     }
@@ -118,6 +123,15 @@ impl Exchange {
     /// A piece of the answer's body passes.
     pub fn response_chunk(&mut self, chunk: &[u8]) {
         self.response.push(chunk);
+        if let Some(watch) = &mut self.watch {
+            watch.push(chunk);
+        }
+    }
+
+    /// The ERP's answer, which is over, said in its body that the session is gone.
+    #[must_use]
+    pub fn says_session_is_lost(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.finish().session_lost)
     }
 
     /// Records the outcome. `broken` says that Pingora reported an error.
@@ -131,7 +145,8 @@ impl Exchange {
         let known = self.admission.session().known_secrets();
         let mut outcome = Outcome::of(end, clock.now());
         outcome.status = status;
-        outcome.code = self.failure.as_ref().map(|(code, _)| *code);
+        let app_error = self.watch.as_ref().is_some_and(|watch| watch.finish().application_error);
+        outcome.code = self.failure.as_ref().map(|(code, _)| *code).or(app_error.then_some(Code::UpstreamAppError));
         outcome.detail = self.failure.as_ref().map(|(_, detail)| redactor.text(detail).into_owned());
         outcome.upstream_peer = self.peer;
         outcome.upstream_status = self.upstream_status;

@@ -4,6 +4,7 @@ mod answer;
 mod exchange;
 mod headers;
 mod trace_context;
+mod watch;
 
 pub use answer::{Answer, CAUSE, REQUEST_ID};
 pub use exchange::Exchange;

@@ -238,6 +238,7 @@ fn upstream(session: Recipe) -> Upstream {
         host: "erp.example".into(),
         timeouts: UpstreamTimeouts { connect: long, read: long, write: long, idle: long, sign_in: long, total: None },
         forward_headers: Vec::new(),
+        application_error: None,
         session,
     }
 }

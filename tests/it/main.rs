@@ -5,6 +5,7 @@
     clippy::string_slice,
     clippy::format_push_string,
     clippy::format_collect,
+    clippy::print_stderr,
     reason = "tests need not be fast or quiet"
 )]
 
@@ -19,3 +20,4 @@ mod peers;
 mod relay;
 mod token;
 mod tryton;
+mod upstreams;

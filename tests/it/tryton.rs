@@ -1,9 +1,7 @@
 //! The gateway in front of a real ERP: Tryton 8.2, with a JSON-RPC session.
 
-use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,7 +9,8 @@ use serde_json::{Value, json};
 
 use crate::support::gateway::Setup;
 use crate::support::http::{self, Response, find};
-use crate::support::process::{self, Serving, free_address};
+use crate::support::process::{self, Serving};
+use crate::support::tryton::Tryton;
 
 /// How Tryton signs in: the answer holds user id and token, each request carries both.
 const SESSION: &str = "    session:
@@ -48,68 +47,6 @@ rules:
   - { id: search, allow: [parties.search] }
 ";
 
-/// Tryton with a database of its own. It ends when dropped.
-struct Tryton {
-    child: Child,
-    address: SocketAddr,
-    folder: tempfile::TempDir,
-    password: String,
-}
-
-impl Tryton {
-    /// Starts it; `None` where it is not installed.
-    #[expect(clippy::disallowed_methods, reason = "the test script says where Tryton is installed")]
-    fn start() -> Option<Self> {
-        let installed = PathBuf::from(std::env::var_os("ERP_ACCESS_TEST_TRYTON")?);
-        let folder = tempfile::tempdir().expect("a folder");
-        let address = free_address();
-        let start = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tryton/start");
-        let child = Command::new(start)
-            .arg(address.port().to_string())
-            .arg(folder.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("Tryton starts");
-        let password = std::fs::read_to_string(installed.join("admin-password")).expect("a password").trim().to_owned();
-        let tryton = Self { child, address, folder, password };
-        for _ in 0..3000 {
-            if TcpStream::connect(address).is_ok() {
-                return Some(tryton);
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        panic!("Tryton does not accept");
-    }
-
-    /// The tokens of all its sessions.
-    fn session_tokens(&self) -> Vec<String> {
-        let database = rusqlite::Connection::open(self.folder.path().join("erp.sqlite")).expect("the database");
-        let mut statement = database.prepare("SELECT key FROM ir_session").expect("a query");
-        let keys = statement.query_map([], |row| row.get(0)).expect("rows");
-        keys.collect::<Result<_, _>>().expect("keys")
-    }
-
-    fn lose_all_sessions(&self) {
-        let database = rusqlite::Connection::open(self.folder.path().join("erp.sqlite")).expect("the database");
-        database.busy_timeout(Duration::from_secs(10)).expect("set");
-        assert!(database.execute("DELETE FROM ir_session", []).expect("deleted") > 0);
-    }
-
-    fn parties(&self) -> i64 {
-        let database = rusqlite::Connection::open(self.folder.path().join("erp.sqlite")).expect("the database");
-        database.query_row("SELECT COUNT(*) FROM party_party", [], |row| row.get(0)).expect("a count")
-    }
-}
-
-impl Drop for Tryton {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 fn rpc(address: SocketAddr, token: &str, method: &str, params: &Value) -> Response {
     let body = json!({ "id": 7, "method": method, "params": params }).to_string();
     let bearer = format!("Bearer {token}");
@@ -130,11 +67,8 @@ fn names(response: &Response) -> Vec<String> {
 
 #[test]
 fn an_integrator_reads_parties_of_a_real_tryton_and_nothing_secret_is_left_behind() {
-    let Some(tryton) = Tryton::start() else {
-        eprintln!("SKIPPED: ERP_ACCESS_TEST_TRYTON is not set: Tryton could not be installed");
-        return;
-    };
-    let mut setup = Setup::new(tryton.address)
+    let Some(tryton) = Tryton::start() else { return };
+    let mut setup = Setup::new(tryton.address())
         .session(SESSION)
         .policy("endpoints/erp.yaml", ENDPOINTS)
         .policy("party-reader.yaml", POLICY)
@@ -143,7 +77,7 @@ fn an_integrator_reads_parties_of_a_real_tryton_and_nothing_secret_is_left_behin
     let folder = setup.write();
     let serving = Serving::start(folder.path());
     let run = |arguments: &[&str], input: &str| process::succeed(folder.path(), arguments, input);
-    run(&["upstream", "secret", "set", "erp", "--username", "admin"], &tryton.password);
+    run(&["upstream", "secret", "set", "erp", "--username", "admin"], tryton.password());
     run(&["account", "create", "acme"], "");
     let issued = run(
         &["credential", "issue", "--account", "acme", "--name", "shop", "--grant", "party-reader", "-o", "json"],
@@ -179,7 +113,7 @@ fn an_integrator_reads_parties_of_a_real_tryton_and_nothing_secret_is_left_behin
     assert!(shown.contains("no endpoint on this path has a condition that fits the body"), "{shown}");
 
     let mut secrets = erp_tokens;
-    secrets.extend([tryton.password.clone(), token, password, api_key]);
+    secrets.extend([tryton.password().to_owned(), token, password, api_key]);
     let outputs = format!("{audit}{shown}{}", process::log(folder.path()));
     assert!(serving.terminate());
     assert_nothing_secret(folder.path(), &secrets, &outputs);

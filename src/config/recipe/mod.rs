@@ -14,7 +14,7 @@ use crate::domain::UpstreamName;
 
 pub(super) use fields::path;
 pub(super) use files::resolve;
-pub(super) use read::read;
+pub(super) use read::{read, read_body_match};
 
 /// How an upstream session comes about and how it is used.
 #[derive(Debug, Clone)]
@@ -201,6 +201,15 @@ pub struct BodyMatch {
     pub pointer: String,
     /// The values; empty is any value but null.
     pub equals: Vec<Value>,
+}
+
+impl BodyMatch {
+    /// Whether this body is meant.
+    #[must_use]
+    pub fn holds(&self, body: &Value) -> bool {
+        let found = body.pointer(&self.pointer).filter(|value| !value.is_null());
+        found.is_some_and(|value| self.equals.is_empty() || self.equals.contains(value))
+    }
 }
 
 /// A text with variables, as in `Session base64({{username}}:{{uid}}:{{token}})`.

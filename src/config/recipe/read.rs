@@ -191,7 +191,7 @@ fn read_lost_rule(section: &Section<'_, '_>) -> LostRule {
     }
 }
 
-fn read_body_match(section: &Section<'_, '_>) -> Option<BodyMatch> {
+pub(in super::super) fn read_body_match(section: &Section<'_, '_>) -> Option<BodyMatch> {
     let pointer = section.required("pointer", |text: &String| scalar::quoted(text), pointer);
     let equals = section.list("equals", Vec::new(), Json::to_string, |node| match &node.value {
         Value::Bool(value) => Ok(Json::Bool(*value)),

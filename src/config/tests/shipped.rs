@@ -105,6 +105,7 @@ upstreams:
     peers: [erp.internal:80]
     tls: { server_name: x, ca_file: x, client_certificate: { certificate_file: x, key_file: x } }
     health_check: { path: /x }
+    application_error: { pointer: /x }
     session:
       steps: [{ path: /x, json: {}, headers: {}, success: {}, extract: {} }]
       logout: { path: /x }

@@ -13,6 +13,8 @@ pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
+    /// Whether the body came as announced.
+    pub(crate) whole: bool,
 }
 
 impl Response {
@@ -109,9 +111,10 @@ impl Connection {
             headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.clone())
         };
         if to_head || status == 204 || status == 304 {
-            return Some(Response { status, headers, body: Vec::new() });
+            return Some(Response { status, headers, body: Vec::new(), whole: true });
         }
-        let (body, _) = if header("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
+        let (body, whole) = if header("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"))
+        {
             self.chunked()
         } else if let Some(length) = header("content-length") {
             self.exactly(length.parse().expect("content-length"))
@@ -119,7 +122,7 @@ impl Connection {
             while self.fill().is_ok_and(|count| count > 0) {}
             (std::mem::take(&mut self.buffer), true)
         };
-        Some(Response { status, headers, body })
+        Some(Response { status, headers, body, whole })
     }
 
     fn exactly(&mut self, length: usize) -> (Vec<u8>, bool) {

@@ -4,4 +4,7 @@ pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod process;
 pub(crate) mod recorder;
+pub(crate) mod sap;
 pub(crate) mod tls;
+pub(crate) mod tryton;
+pub(crate) mod wire;
