@@ -24,7 +24,9 @@ use erp_access::gate::{
 };
 use erp_access::policy::{Facts, Grants, PolicySet};
 use erp_access::secrets::{AppKey, HashPurpose, HashingSettings, KeyRing, PasswordHasher, Place, SealPurpose};
-use erp_access::upstream::{AccountRef, Sessions, SignInAnswer, SignInRequest, SignInTransport, StoreVault, TransportError};
+use erp_access::upstream::{
+    AccountRef, Sessions, SignInAnswer, SignInRequest, SignInTransport, StoreVault, TransportError,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use tokio::runtime::Runtime;
 

@@ -29,7 +29,7 @@ pub(super) struct Relay {
 
 impl Relay {
     pub(super) fn of(open: InHours<'_>, gate: &Gate) -> Result<Self, Denial> {
-        let InHours { permitted, policy } = open;
+        let InHours { permitted, policy, .. } = open;
         let known = permitted.known;
         let name = permitted.allowed.upstream();
         let upstream = gate.upstreams.get(name).ok_or_else(|| {
@@ -65,12 +65,12 @@ pub struct Admission {
     relay: Relay,
     row: OpenRow,
     session: Arc<UpstreamSession>,
-    _place: Option<Place>,
+    _places: Vec<Place>,
 }
 
 impl Admission {
-    pub(super) fn new(relay: Relay, place: Option<Place>, row: OpenRow, session: Arc<UpstreamSession>) -> Self {
-        Self { relay, row, session, _place: place }
+    pub(super) fn new(relay: Relay, places: Vec<Place>, row: OpenRow, session: Arc<UpstreamSession>) -> Self {
+        Self { relay, row, session, _places: places }
     }
 
     /// The id of the exchange.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::audit::Step;
 use crate::domain::{Code, PolicyName, RuleId};
-use crate::policy::{Policy, ScheduleUse};
+use crate::policy::{Allowed, Policy, ScheduleUse};
 use crate::schedule::State;
 
 use super::permit::Permitted;
@@ -17,16 +17,34 @@ use super::{Denial, Gate, Trail};
 pub(super) struct InHours<'a> {
     pub(super) permitted: Permitted<'a>,
     pub(super) policy: Option<Arc<Policy>>,
+    /// The deciding policy of each further part of a batch.
+    pub(super) further: Vec<Option<Arc<Policy>>>,
 }
 
 impl Gate {
     pub(super) fn in_hours<'a>(&self, permitted: Permitted<'a>, trail: &mut Trail) -> Result<InHours<'a>, Denial> {
+        let mut further = Vec::new();
+        for part in &permitted.further {
+            further.push(self.open_for(part, &permitted, trail)?);
+        }
+        // The first part last: the row names its policy.
+        let policy = self.open_for(&permitted.allowed, &permitted, trail)?;
+        Ok(InHours { permitted, policy, further })
+    }
+
+    /// The first of the allowing policies for which the API is open; `None` for an unrestricted credential set.
+    fn open_for(
+        &self,
+        allowed: &Allowed,
+        permitted: &Permitted<'_>,
+        trail: &mut Trail,
+    ) -> Result<Option<Arc<Policy>>, Denial> {
         let now = permitted.known.running.request.asked.now;
-        let account = permitted.known.account.name.clone();
+        let account = &permitted.known.account.name;
         let snapshot = self.directory.snapshot();
         let mut closed = None;
         let mut killed = None;
-        for allowing in permitted.allowed.by() {
+        for allowing in allowed.by() {
             let opening = match allowing.schedule() {
                 ScheduleUse::Exempt => "exempt".to_owned(),
                 ScheduleUse::Named(schedule, name) => match schedule.state(now) {
@@ -39,7 +57,7 @@ impl Gate {
             };
             let policy = allowing.policy();
             let name: Option<&PolicyName> = policy.map(|policy| policy.name());
-            if let Some(engaged) = snapshot.kill_switches().hit(&account, name, permitted.allowed.upstream()) {
+            if let Some(engaged) = snapshot.kill_switches().hit(account, name, allowed.upstream()) {
                 killed.get_or_insert_with(|| Denial::stopped(Step::ScopedKillSwitch, engaged));
                 continue;
             }
@@ -47,8 +65,7 @@ impl Gate {
             trail.decided_by(name, rule);
             trail.passed(Step::Schedule, opening);
             trail.passed(Step::ScopedKillSwitch, "not engaged");
-            let policy = policy.cloned();
-            return Ok(InHours { permitted, policy });
+            return Ok(policy.cloned());
         }
         Err(killed.or(closed).unwrap_or_else(|| Denial::new(Step::Schedule, Code::NotPermitted, "no policy decides")))
     }

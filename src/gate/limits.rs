@@ -18,11 +18,11 @@ use crate::policy::Limits;
 use super::hours::InHours;
 use super::{Denial, Gate, ReachedLimit, Trail};
 
-/// Proof: the limits of the deciding policy leave room. Holds a place among the requests at once.
+/// Proof: the limits of the deciding policy leave room. Holds its places among the requests at once.
 #[must_use]
 pub(super) struct WithinLimits {
     pub(super) relay: super::admission::Relay,
-    pub(super) place: Option<Place>,
+    pub(super) places: Vec<Place>,
 }
 
 /// A place among the requests at once; given back when dropped.
@@ -93,21 +93,19 @@ impl Limiter {
 }
 
 impl Gate {
+    /// Each part of a batch counts as a request.
     pub(super) fn within_limits(&self, open: InHours<'_>, trail: &mut Trail) -> Result<WithinLimits, Denial> {
-        let place = match &open.policy {
-            Some(policy) => match policy.limits() {
-                Some(limits) => {
-                    let holder = (open.permitted.known.credential.id, policy.name().clone());
-                    let place = self.limiter(holder, limits).take(&self.clock, policy.name())?;
-                    trail.passed(Step::Limits, "not reached");
-                    Some(place)
-                }
-                None => None,
-            },
-            None => None,
-        };
+        let mut places = Vec::new();
+        for policy in std::iter::once(&open.policy).chain(&open.further).flatten() {
+            let Some(limits) = policy.limits() else { continue };
+            let holder = (open.permitted.known.credential.id, policy.name().clone());
+            places.push(self.limiter(holder, limits).take(&self.clock, policy.name())?);
+        }
+        if !places.is_empty() {
+            trail.passed(Step::Limits, "not reached");
+        }
         let relay = super::admission::Relay::of(open, self)?;
-        Ok(WithinLimits { relay, place })
+        Ok(WithinLimits { relay, places })
     }
 
     fn limiter(&self, holder: (CredentialId, PolicyName), limits: &Limits) -> Arc<Limiter> {

@@ -15,6 +15,8 @@ use super::{Denial, Gate, RequestBody, Trail};
 pub(super) struct Permitted<'a> {
     pub(super) known: Known<'a>,
     pub(super) allowed: Allowed,
+    /// The same for each further part of a batch.
+    pub(super) further: Vec<Allowed>,
     pub(super) upstream_target: String,
 }
 
@@ -33,10 +35,18 @@ impl Gate {
             .ok_or_else(|| not_permitted(Step::Endpoint, "no endpoint has this method and path"))?;
         let matched = resolve(&known, route, body).await?;
         trail.endpoint(matched.endpoint().id());
+        if matched.leads_to_batch() {
+            return Err(not_permitted(Step::Endpoint, "a `$batch` carries requests that no rule would see"));
+        }
         trail.passed(Step::Endpoint, format!("`{}`", matched.endpoint().id()));
         let allowed = decide(&policies, &known, &matched, trail)?;
+        let mut further = Vec::new();
+        for part in matched.further_parts() {
+            trail.passed(Step::Endpoint, format!("`{}`, part of a batch", part.endpoint().id()));
+            further.push(decide(&policies, &known, &part, trail)?);
+        }
         let upstream_target = matched.upstream_target(head.target().query());
-        Ok(Permitted { known, allowed, upstream_target })
+        Ok(Permitted { known, allowed, further, upstream_target })
     }
 }
 
@@ -95,6 +105,9 @@ fn unresolved(not_resolved: NotResolved) -> Denial {
     match not_resolved {
         NotResolved::BodyUnreadable(reason) => {
             Denial::new(Step::Endpoint, Code::BadRequest, format!("the body has no single meaning: {reason}"))
+        }
+        NotResolved::SeveralPlaces => {
+            not_permitted(Step::Endpoint, "the parts of the batch belong to endpoints that lead to different places")
         }
         NotResolved::NoCandidate | NotResolved::SeveralCandidates => {
             not_permitted(Step::Endpoint, "no endpoint on this path has a condition that fits the body")

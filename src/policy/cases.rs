@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 use super::decision::{AllowedBy, Facts, Grants, Refused, ScheduleUse};
-use super::endpoint::NotResolved;
+use super::endpoint::{Matched, NotResolved};
 use super::set::PolicySet;
 use super::yaml::{Node, Place, Problems, Reader, Source};
 use crate::domain::{CanonicalPath, PolicyName, Target};
@@ -154,13 +154,23 @@ impl PolicySet {
         let matched = match route.resolve(case.body.as_deref().map(str::as_bytes)) {
             Ok(matched) => matched,
             Err(NotResolved::BodyUnreadable(why)) => return Decided::Denied("body", why.to_string()),
-            Err(NotResolved::NoCandidate | NotResolved::SeveralCandidates) => {
+            Err(NotResolved::NoCandidate | NotResolved::SeveralCandidates | NotResolved::SeveralPlaces) => {
                 return Decided::Denied("body", "no single endpoint fits the body".into());
             }
         };
         let facts = Facts { method: &case.method, path, query: case.target.query(), client: None, now: case.at };
+        for part in matched.further_parts() {
+            match self.decide_part(case, &part, &facts) {
+                Decided::Allowed(_) => {}
+                denied @ Decided::Denied(..) => return denied,
+            }
+        }
+        self.decide_part(case, &matched, &facts)
+    }
+
+    fn decide_part(&self, case: &RawCase, matched: &Matched<'_>, facts: &Facts<'_>) -> Decided {
         let mut held = case.grants.iter().map(|(policy, _)| policy);
-        match self.decide(&matched, Grants::Bounded(&mut held), &facts) {
+        match self.decide(matched, Grants::Bounded(&mut held), facts) {
             Ok(allowed) => open_by(allowed.by(), case.at),
             Err(refused @ Refused::NoRuleMatched) => Decided::Denied("not_granted", refused.to_string()),
             Err(refused @ Refused::DeniedByRule { .. }) => Decided::Denied("denied_by_rule", refused.to_string()),

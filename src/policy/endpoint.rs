@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::body::{self, BodyCondition, BodyRefused};
-use super::template::Template;
+use super::body::{self, BodyCondition, BodyRefused, Part};
+use super::template::{self, Template};
 use crate::domain::{CanonicalPath, EndpointId, UpstreamName};
 
 /// One mapped ERP operation.
@@ -98,6 +98,8 @@ pub enum NotResolved {
     NoCandidate,
     /// Several endpoints' conditions fit the body.
     SeveralCandidates,
+    /// The parts of a batch belong to endpoints that lead to different places.
+    SeveralPlaces,
 }
 
 impl<'p> Route<'p> {
@@ -107,30 +109,56 @@ impl<'p> Route<'p> {
         self.candidates.iter().filter_map(|endpoint| endpoint.body.as_ref()).map(|body| body.max_bytes).max()
     }
 
-    /// The one endpoint that is meant.
+    /// The one endpoint that is meant; of a batch, the one that each of its parts means.
     ///
     /// # Errors
-    /// When there is none, or more than one.
+    /// When there is none, or more than one, or when the parts of a batch would not go to one place.
     pub fn resolve(self, body: Option<&[u8]>) -> Result<Matched<'p>, NotResolved> {
-        let read = body.map(body::read).transpose().map_err(NotResolved::BodyUnreadable)?;
-        let mut fitting = self.candidates.iter().filter(|endpoint| match (&endpoint.body, &read, body) {
-            (None, _, _) => true,
-            (Some(condition), Some(read), Some(bytes)) => bytes.len() <= condition.max_bytes && condition.is_met(read),
-            (Some(_), _, _) => false,
-        });
-        let endpoint = fitting.next().ok_or(NotResolved::NoCandidate)?;
-        if fitting.next().is_some() {
-            return Err(NotResolved::SeveralCandidates);
+        let Some(bytes) = body else {
+            let endpoint = one(self.candidates.iter().filter(|endpoint| endpoint.body.is_none()))?;
+            return Ok(self.matched(endpoint, Vec::new()));
+        };
+        let conditions = || self.candidates.iter().filter_map(|endpoint| endpoint.body.as_ref());
+        let wanted: Vec<_> =
+            conditions().flat_map(|condition| condition.allowed.iter().map(|(pointer, _)| pointer)).collect();
+        let (parts, batch) = body::read(bytes, &wanted).map_err(NotResolved::BodyUnreadable)?;
+        let means = |part: &Part<'_>| {
+            one(self.candidates.iter().filter(|endpoint| match &endpoint.body {
+                None => !batch,
+                Some(condition) => {
+                    let fits = bytes.len() <= condition.max_bytes && (!batch || parts.len() <= condition.batch);
+                    fits && condition.is_met(part)
+                }
+            }))
+        };
+        let mut each = parts.iter().map(means);
+        let first = each.next().ok_or(NotResolved::NoCandidate)??;
+        let more = each.collect::<Result<Vec<_>, _>>()?;
+        let same_place =
+            |other: &&Arc<Endpoint>| other.upstream == first.upstream && other.upstream_path == first.upstream_path;
+        if !more.iter().all(same_place) {
+            return Err(NotResolved::SeveralPlaces);
         }
-        let names = endpoint.path.parameters().map(str::to_owned);
-        Ok(Matched { endpoint, parameters: names.zip(self.values).collect() })
+        Ok(self.matched(first, more))
     }
+
+    fn matched(self, endpoint: &'p Arc<Endpoint>, more: Vec<&'p Arc<Endpoint>>) -> Matched<'p> {
+        let names = endpoint.path.parameters().map(str::to_owned);
+        Matched { endpoint, more, parameters: names.zip(self.values).collect() }
+    }
+}
+
+fn one<'p>(mut fitting: impl Iterator<Item = &'p Arc<Endpoint>>) -> Result<&'p Arc<Endpoint>, NotResolved> {
+    let endpoint = fitting.next().ok_or(NotResolved::NoCandidate)?;
+    if fitting.next().is_some() { Err(NotResolved::SeveralCandidates) } else { Ok(endpoint) }
 }
 
 /// An endpoint with the values of its parameters.
 #[derive(Debug)]
 pub struct Matched<'p> {
     endpoint: &'p Arc<Endpoint>,
+    /// What the further parts of a batch mean.
+    more: Vec<&'p Arc<Endpoint>>,
     parameters: Vec<(String, String)>,
 }
 
@@ -139,6 +167,22 @@ impl<'p> Matched<'p> {
     #[must_use]
     pub fn endpoint(&self) -> &'p Endpoint {
         self.endpoint
+    }
+
+    /// Whether a parameter makes it an `OData` batch, whose parts no rule would see.
+    #[must_use]
+    pub fn leads_to_batch(&self) -> bool {
+        self.parameters.iter().any(|(_, value)| value.rsplit('/').next().is_some_and(template::is_batch))
+    }
+
+    /// The same request once for each further part of a batch.
+    pub fn further_parts(&self) -> impl Iterator<Item = Matched<'p>> {
+        let part = |endpoint: &&'p Arc<Endpoint>| {
+            let names = endpoint.path.parameters().map(str::to_owned);
+            let values = self.parameters.iter().map(|(_, value)| value.clone());
+            Matched { endpoint, more: Vec::new(), parameters: names.zip(values).collect() }
+        };
+        self.more.iter().map(part)
     }
 
     pub(super) fn shared_endpoint(&self) -> &'p Arc<Endpoint> {

@@ -1,6 +1,8 @@
 //! `endpoints/*.yaml` as written.
 
-use super::body::BodyCondition;
+use serde_json::Value;
+
+use super::body::{BodyCondition, Pointer};
 use super::template::{Template, TrailingSlash};
 use super::yaml::{Fields, Node, Place, Problems, Reader, Source};
 use crate::domain::{EndpointId, UpstreamName};
@@ -21,6 +23,8 @@ pub(super) struct RawEndpoint {
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 /// What Pingora keeps of a body so that it can be relayed after it was looked into.
 const LARGEST_BODY: u64 = 64 * 1024;
+/// The most parts that a batch may have.
+const MOST_PARTS: u64 = 100;
 
 /// The endpoints that could be read, and what was wrong: mistakes between endpoints are found even beside others.
 pub(super) fn read(source: &Source, root: &Node) -> (Vec<RawEndpoint>, Problems) {
@@ -78,6 +82,13 @@ fn read_endpoint(reader: &mut Reader<'_>, node: &Node, upstream: Option<&Upstrea
     let (((path, path_text), _), ((upstream_path, _), upstream_node)) = path.zip(upstream_path)?;
     if let Some(node) = upstream_node {
         same_parameters(reader, node, &path, &upstream_path);
+    }
+    if upstream_path.ends_with_batch() {
+        // SECURITY: no rule would see the requests inside of an OData batch.
+        reader.problem(
+            upstream_node.unwrap_or(node).place,
+            "`$batch` carries requests that no rule would see; map the operations themselves",
+        );
     }
     Some(RawEndpoint {
         id: id?,
@@ -142,28 +153,33 @@ fn same_parameters(reader: &mut Reader<'_>, node: &Node, path: &Template, upstre
 }
 
 fn read_body(reader: &mut Reader<'_>, node: &Node) -> Option<BodyCondition> {
-    let fields = reader.map(node, "`body`", &["max_bytes", "where"])?;
+    let fields = reader.map(node, "`body`", &["max_bytes", "batch", "where"])?;
     let max_bytes = match fields.get("max_bytes") {
         Some(node) => reader.number(node, "max_bytes", 1..=LARGEST_BODY),
         None => Some(LARGEST_BODY),
+    };
+    let batch = match fields.get("batch") {
+        Some(node) => reader.number(node, "batch", 1..=MOST_PARTS),
+        None => Some(0),
     };
     let conditions = reader.required(&fields, "where", "`body`")?;
     let conditions = reader.any_map(conditions, "`where`")?;
     let mut allowed = Vec::new();
     for (pointer, key, value) in conditions.iter() {
-        if !pointer.starts_with('/') {
+        let parsed = Pointer::parse(pointer);
+        if parsed.is_none() {
             reader.problem(key.place, format!("`where`: `{pointer}` is not a JSON pointer; write `/method`"));
         }
         let items = reader.list(value, pointer)?;
-        let texts: Vec<String> =
-            items.iter().filter_map(|item| reader.text(item, pointer).map(str::to_owned)).collect();
-        if texts.is_empty() {
+        let values: Vec<Value> = items.iter().filter_map(|item| reader.scalar(item, pointer)).collect();
+        if items.is_empty() {
             reader.problem(value.place, format!("`{pointer}` lists nothing, so no body could ever fit"));
         }
-        allowed.push((pointer.to_owned(), texts));
+        allowed.extend(parsed.map(|pointer| (pointer, values)));
     }
-    if allowed.is_empty() {
+    if conditions.iter().next().is_none() {
         reader.problem(fields.place(), "`where` is empty: every body would fit");
     }
-    Some(BodyCondition { max_bytes: usize::try_from(max_bytes?).ok()?, allowed })
+    let small = |number: u64| usize::try_from(number).ok();
+    Some(BodyCondition { max_bytes: small(max_bytes?)?, batch: small(batch?)?, allowed })
 }

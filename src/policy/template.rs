@@ -60,6 +60,13 @@ impl Template {
         })
     }
 
+    /// Whether it leads to the batches of `OData`.
+    pub(super) fn ends_with_batch(&self) -> bool {
+        let last =
+            self.segments.iter().rev().find(|segment| !matches!(segment, Segment::Literal(text) if text.is_empty()));
+        matches!(last, Some(Segment::Literal(text)) if is_batch(text))
+    }
+
     pub(super) fn has_rest(&self) -> bool {
         self.segments.iter().any(|segment| matches!(segment, Segment::Rest(_)))
     }
@@ -90,6 +97,11 @@ impl Template {
             path
         })
     }
+}
+
+/// `$batch`, in any spelling.
+pub(super) fn is_batch(segment: &str) -> bool {
+    segment.replace("%24", "$").eq_ignore_ascii_case("$batch")
 }
 
 /// Whether a template may end with `/`.
