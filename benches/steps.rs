@@ -25,7 +25,7 @@ use erp_access::gate::{
 use erp_access::policy::{Facts, Grants, PolicySet};
 use erp_access::secrets::{AppKey, HashPurpose, HashingSettings, KeyRing, PasswordHasher, Place, SealPurpose};
 use erp_access::upstream::{
-    AccountRef, Sessions, SignInAnswer, SignInRequest, SignInTransport, StoreVault, TransportError,
+    AccountRef, NobodyIsTold, Sessions, SignInAnswer, SignInRequest, SignInTransport, StoreVault, TransportError,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use tokio::runtime::Runtime;
@@ -96,9 +96,14 @@ impl Scene {
         let upstreams: Vec<Upstream> = config.upstreams.values().cloned().collect();
         let vault =
             StoreVault::new(Arc::clone(&control.store), Arc::clone(&control.key_ring), Arc::clone(&world.entropy));
-        let sessions =
-            Sessions::new(upstreams.clone(), Arc::new(NoTransport), Arc::new(vault), Arc::clone(&world.clock))
-                .expect("sessions");
+        let sessions = Sessions::new(
+            upstreams.clone(),
+            Arc::new(NoTransport),
+            Arc::new(vault),
+            Arc::clone(&world.clock),
+            Arc::new(NobodyIsTold),
+        )
+        .expect("sessions");
         let sessions = Arc::new(sessions);
         let gate = Gate::new(GateParts {
             directory: Arc::clone(&control.directory),

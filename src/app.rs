@@ -11,18 +11,18 @@ use async_trait::async_trait;
 use pingora_core::server::ShutdownWatch;
 use pingora_core::services::background::BackgroundService;
 
-use crate::audit::{AuditError, Auditor, Entry};
+use crate::audit::{AuditError, Auditor, Decision, Entry, Step, Verdict};
 use crate::config::{self, Config, ConfigErrors};
 use crate::control::{AdminSocket, Control, SocketError};
 use crate::directory::Directory;
-use crate::domain::{Clock, Entropy, UpstreamName};
+use crate::domain::{Clock, Code, Entropy, UpstreamName};
 use crate::gate::{Gate, GateParts};
 use crate::policy::{PolicyStore, ReloadReport, Watcher};
 use crate::proxy::{self, BindError, BoundListener, Gateway, PeerError, Peers, PingoraTransport, ServerError, Stop};
 use crate::secrets::{AppKey, AppKeyError, DeriveError, HashingError, KeyRing, PasswordHasher};
 use crate::store::{Store, StoreError, StoreLock};
 use crate::token::TokenEndpoint;
-use crate::upstream::{Sessions, SignInTransport, StoreVault, VaultError};
+use crate::upstream::{SessionError, SessionEvents, SessionKey, Sessions, SignInTransport, StoreVault, VaultError};
 
 /// Why the gateway does not start. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -152,8 +152,13 @@ impl Core {
         let transport = Arc::new(PingoraTransport::new(Arc::clone(&peers), Arc::clone(&world.clock)));
         let upstreams: Vec<_> = config.upstreams.values().cloned().collect();
         let sending: Arc<dyn SignInTransport> = Arc::<PingoraTransport>::clone(&transport);
-        let sessions =
-            Sessions::new(upstreams, sending, Arc::<StoreVault>::clone(&self.vault), Arc::clone(&world.clock))?;
+        let sessions = Sessions::new(
+            upstreams,
+            sending,
+            Arc::<StoreVault>::clone(&self.vault),
+            Arc::clone(&world.clock),
+            Arc::new(Recorder(Arc::clone(&self.control))),
+        )?;
         Ok(Outbound { sessions: Arc::new(sessions), peers, transport })
     }
 }
@@ -266,6 +271,31 @@ impl App {
         control.auditor.stop();
         drop(self.watcher);
         Ok(ran?)
+    }
+}
+
+/// Leaves an audit row of each sign-in at an ERP.
+#[derive(Debug)]
+struct Recorder(Arc<Control>);
+
+impl SessionEvents for Recorder {
+    fn signed_in(&self, key: &SessionKey, result: Result<(), &SessionError>) {
+        let control = Arc::clone(&self.0);
+        let (now, subject) = (control.clock.now(), key.upstream.to_string());
+        let Some(mut entry) = Entry::system(now, &*control.entropy, "upstream.login", subject) else { return };
+        entry.account = key.account;
+        if let Err(error) = result {
+            entry.decision = Decision::Denied;
+            entry.code = Some(Code::UpstreamSessionFailed);
+            entry.verdicts.push(Verdict::denied(Step::UpstreamSession, error.to_string()));
+        }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            match control.auditor.reserve().await {
+                Ok(slot) => slot.close_with(entry),
+                Err(error) => log::error!("a sign-in has no audit row: {error}"),
+            }
+        });
     }
 }
 

@@ -63,10 +63,12 @@ impl Flight {
             let life = Life::beginning(self.slot.clock.now(), &recipe.lifetime, None);
             return UpstreamSession::build(recipe, variables, self.slot.key.clone(), secrets.version, life);
         }
-        match self.restore(&secrets).await {
-            Some(session) => Ok(session),
-            None => self.sign_in(&secrets).await,
+        if let Some(session) = self.restore(&secrets).await {
+            return Ok(session);
         }
+        let signed_in = self.sign_in(&secrets).await;
+        self.slot.events.signed_in(&self.slot.key, signed_in.as_ref().map(drop));
+        signed_in
     }
 
     /// The session of an earlier process, if it still serves.

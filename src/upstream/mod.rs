@@ -2,6 +2,7 @@
 
 mod error;
 mod key;
+mod events;
 mod transport;
 mod vault;
 mod variables;
@@ -25,6 +26,7 @@ mod recipe_tests;
 mod tests;
 
 pub use error::{Refusal, SessionError, UnusableRecipe};
+pub use events::{NobodyIsTold, SessionEvents};
 pub use key::{AccountRef, SessionKey};
 pub use report::{Report, StepReport};
 pub use session::{Loss, UpstreamSession, loss};

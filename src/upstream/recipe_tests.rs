@@ -44,7 +44,8 @@ fn scene_with(session: &str, script: impl IntoIterator<Item = Act>, prepare: imp
     let (erp, vault) = (ScriptedErp::new(script), MemoryVault::with_password(PASSWORD));
     prepare(&vault);
     let transport: Arc<dyn SignInTransport> = erp.clone();
-    let sessions = Sessions::new(upstreams(session), transport, vault.clone(), Arc::new(clock.clone()));
+    let sessions =
+        Sessions::new(upstreams(session), transport, vault.clone(), Arc::new(clock.clone()), Arc::new(NobodyIsTold));
     Scene { sessions: Arc::new(sessions.expect("sessions")), erp, vault, clock }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::error::SessionError;
+use super::events::SessionEvents;
 use super::flight::in_vault;
 use super::key::{AccountRef, SessionKey};
 use super::report::{Report, ReportBuilder};
@@ -47,10 +48,11 @@ impl Sessions {
         transport: Arc<dyn SignInTransport>,
         vault: Arc<dyn SessionVault>,
         clock: Arc<dyn Clock>,
+        events: Arc<dyn SessionEvents>,
     ) -> Result<Self, VaultError> {
         let named = |upstream: Upstream| (upstream.name.clone(), Arc::new(upstream));
         let upstreams: Arc<Upstreams> = Arc::new(upstreams.into_iter().map(named).collect());
-        let parts = Parts { upstreams, transport, vault, clock };
+        let parts = Parts { upstreams, transport, vault, clock, events };
         let mut seats = BTreeMap::new();
         for (name, upstream) in parts.upstreams.iter() {
             let mut own = HashMap::new();

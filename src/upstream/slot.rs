@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::attempts::Attempts;
 use super::error::SessionError;
+use super::events::SessionEvents;
 use super::flight::{Flight, Ticket};
 use super::key::{AccountRef, SessionKey};
 use super::session::{Life, UpstreamSession, later};
@@ -34,6 +35,7 @@ pub(super) struct Slot {
     pub(super) transport: Arc<dyn SignInTransport>,
     pub(super) vault: Arc<dyn SessionVault>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) events: Arc<dyn SessionEvents>,
     // INVARIANT: written only while `state` is locked; read without.
     current: ArcSwapOption<UpstreamSession>,
     state: Mutex<State>,
@@ -56,6 +58,7 @@ pub(super) struct Parts {
     pub(super) transport: Arc<dyn SignInTransport>,
     pub(super) vault: Arc<dyn SessionVault>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) events: Arc<dyn SessionEvents>,
 }
 
 impl fmt::Display for Slot {
@@ -100,7 +103,7 @@ impl Slot {
             stored: Stored::Unread,
             last_error: None,
         };
-        let Parts { upstreams, transport, vault, clock } = parts.clone();
+        let Parts { upstreams, transport, vault, clock, events } = parts.clone();
         let key = SessionKey { upstream: upstream.name.clone(), account: account.as_ref().map(|account| account.id) };
         Self {
             key,
@@ -110,6 +113,7 @@ impl Slot {
             transport,
             vault,
             clock,
+            events,
             current: ArcSwapOption::empty(),
             state: Mutex::new(state),
         }

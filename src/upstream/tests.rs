@@ -32,7 +32,8 @@ impl Process {
     fn start_with(upstream: Upstream, erp: Arc<ScriptedErp>, vault: Arc<MemoryVault>, clock: ManualClock) -> Self {
         let transport: Arc<dyn SignInTransport> = erp.clone();
         let sessions =
-            Sessions::new(vec![upstream], transport, vault.clone(), Arc::new(clock.clone())).expect("sessions");
+            Sessions::new(vec![upstream], transport, vault.clone(), Arc::new(clock.clone()), Arc::new(NobodyIsTold))
+                .expect("sessions");
         Self { sessions: Arc::new(sessions), erp, vault, clock }
     }
 

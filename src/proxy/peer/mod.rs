@@ -168,3 +168,39 @@ fn template(upstream: &Upstream, address: SocketAddr, group: u64, authority: Opt
     options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
     peer
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ManualClock;
+    use crate::upstream::double::{MemoryVault, ScriptedErp, account, erp, static_key};
+    use crate::upstream::{NobodyIsTold, Sessions};
+
+    #[tokio::test]
+    async fn connections_of_a_session_are_for_that_session_alone() {
+        let clock = ManualClock::at("2026-11-23T12:00:00Z".parse().expect("a time"));
+        let vault = MemoryVault::with_password("password");
+        let upstream = Upstream { connections: Connections::PerSession, ..static_key() };
+        let sessions = Sessions::new(
+            vec![upstream.clone()],
+            ScriptedErp::new([]),
+            Arc::<MemoryVault>::clone(&vault),
+            Arc::new(clock),
+            Arc::new(NobodyIsTold),
+        );
+        let sessions = sessions.expect("sessions");
+        let peers = Peers::of(&upstream, 7).expect("peers");
+        let group = |session: &UpstreamSession| {
+            peers.choose_for(session, Tried::default(), Duration::ZERO).expect("a peer").peer.group_key
+        };
+        let first = sessions.obtain(&erp(), &account(1)).await.expect("a session");
+        assert_eq!(group(&first), group(&first));
+        assert_ne!(group(&first), 7);
+        vault.set_password("another", 2);
+        sessions.secret_changed(&erp(), None).await.expect("changed");
+        let second = sessions.obtain(&erp(), &account(1)).await.expect("a session");
+        assert_ne!(group(&first), group(&second));
+        let shared = Peers::of(&Upstream { connections: Connections::Shared, ..upstream }, 7).expect("peers");
+        assert_eq!(shared.choose_for(&first, Tried::default(), Duration::ZERO).expect("a peer").peer.group_key, 7);
+    }
+}
