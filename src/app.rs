@@ -4,6 +4,7 @@ mod settings;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use crate::proxy::{self, BindError, BoundListener, Gateway, PeerError, Peers, Pi
 use crate::secrets::{AppKey, AppKeyError, DeriveError, HashingError, KeyRing, PasswordHasher};
 use crate::store::{Store, StoreError, StoreLock};
 use crate::token::TokenEndpoint;
-use crate::upstream::{SessionError, SessionEvents, SessionKey, Sessions, SignInTransport, StoreVault, VaultError};
+use crate::upstream::{SessionError, SessionEvents, SessionKey, Sessions, StoreVault, VaultError};
 
 /// Why the gateway does not start. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -134,7 +135,6 @@ impl Core {
 struct Outbound {
     sessions: Arc<Sessions>,
     peers: Arc<HashMap<UpstreamName, Peers>>,
-    transport: Arc<PingoraTransport>,
 }
 
 impl Core {
@@ -148,18 +148,13 @@ impl Core {
     }
 
     fn outbound(&self, config: &Config, world: &World) -> Result<Outbound, StartError> {
-        let peers = Arc::new(peers(config)?);
-        let transport = Arc::new(PingoraTransport::new(Arc::clone(&peers), Arc::clone(&world.clock)));
+        let peers = Arc::new(peers(config, &world.clock)?);
+        let transport = Arc::new(PingoraTransport::new(Arc::clone(&peers), &config.server.to_yaml())?);
         let upstreams: Vec<_> = config.upstreams.values().cloned().collect();
-        let sending: Arc<dyn SignInTransport> = Arc::<PingoraTransport>::clone(&transport);
-        let sessions = Sessions::new(
-            upstreams,
-            sending,
-            Arc::<StoreVault>::clone(&self.vault),
-            Arc::clone(&world.clock),
-            Arc::new(Recorder(Arc::clone(&self.control))),
-        )?;
-        Ok(Outbound { sessions: Arc::new(sessions), peers, transport })
+        let vault = Arc::<StoreVault>::clone(&self.vault);
+        let recorder = Arc::new(Recorder(Arc::clone(&self.control)));
+        let sessions = Sessions::new(upstreams, transport, vault, Arc::clone(&world.clock), recorder)?;
+        Ok(Outbound { sessions: Arc::new(sessions), peers })
     }
 }
 
@@ -180,7 +175,6 @@ pub struct App {
     gateway: Gateway,
     listeners: Vec<BoundListener>,
     admin: AdminSocket,
-    health: Health,
     watcher: Option<Watcher>,
     server: config::Server,
     stop: Stop,
@@ -201,7 +195,7 @@ impl App {
     pub fn build(config: &Config, world: &World) -> Result<Self, StartError> {
         let core = Core::open(config, world)?;
         check_upstreams(config, &core.control.policies)?;
-        let Outbound { sessions, peers, transport } = core.outbound(config, world)?;
+        let Outbound { sessions, peers } = core.outbound(config, world)?;
         let control = Arc::new(core.control.with_sessions(Arc::clone(&sessions)));
         let gate = Arc::new(Gate::new(GateParts {
             directory: Arc::clone(&control.directory),
@@ -230,11 +224,10 @@ impl App {
         let listeners: Vec<_> =
             config.gateway.listen.iter().map(|address| BoundListener::bind(*address)).collect::<Result<_, _>>()?;
         let admin = AdminSocket::bind(&config.admin.socket)?;
-        let health = Health { upstreams: checked_upstreams(config), peers: Arc::clone(&peers), transport };
         let watcher = config.policies.watch.then(|| watch(&control)).flatten();
         let gateway = Gateway::new(gate, tokens, peers, Arc::clone(&world.entropy), settings::proxy_settings(config));
         let server = config.server.clone();
-        Ok(Self { control, gateway, listeners, admin, health, watcher, server, stop: Stop::new(), _core: core })
+        Ok(Self { control, gateway, listeners, admin, watcher, server, stop: Stop::new(), _core: core })
     }
 
     /// Where clients connect.
@@ -264,8 +257,7 @@ impl App {
         let control = Arc::clone(&self.control);
         record(&control, "start", &format!("{addresses:?}"));
         log::info!("listening on {addresses:?}; policies: generation {}", control.policies.current().generation());
-        let beside =
-            Beside { control: Arc::clone(&control), once: std::sync::Mutex::new(Some((self.admin, self.health))) };
+        let beside = Beside { control: Arc::clone(&control), admin: std::sync::Mutex::new(Some(self.admin)) };
         let ran = proxy::run(&self.server.to_yaml(), self.gateway, self.listeners, beside, self.stop);
         record(&control, "stop", "the gateway ends");
         control.auditor.stop();
@@ -310,18 +302,7 @@ fn record(control: &Control, operation: &'static str, subject: &str) {
 /// What runs in the same process: the admin socket, and housekeeping.
 struct Beside {
     control: Arc<Control>,
-    once: std::sync::Mutex<Option<(AdminSocket, Health)>>,
-}
-
-/// Whose health is watched.
-struct Health {
-    upstreams: Vec<Arc<config::Upstream>>,
-    peers: Arc<HashMap<UpstreamName, Peers>>,
-    transport: Arc<PingoraTransport>,
-}
-
-fn checked_upstreams(config: &Config) -> Vec<Arc<config::Upstream>> {
-    config.upstreams.values().filter(|upstream| upstream.health_check.is_some()).cloned().map(Arc::new).collect()
+    admin: std::sync::Mutex<Option<AdminSocket>>,
 }
 
 /// How often expired tokens are forgotten.
@@ -330,9 +311,8 @@ const HOUSEKEEPING: Duration = Duration::from_mins(1);
 #[async_trait]
 impl BackgroundService for Beside {
     async fn start(&self, mut shutdown: ShutdownWatch) {
-        let once = self.once.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        let Some((admin, Health { upstreams, peers, transport })) = once else { return };
-        let watching = tokio::spawn(proxy::watch_health(upstreams, peers, transport));
+        let admin = self.admin.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let Some(admin) = admin else { return };
         let mut stopped = shutdown.clone();
         let serving = admin.serve(Arc::clone(&self.control), async move {
             let _ = stopped.changed().await;
@@ -346,7 +326,6 @@ impl BackgroundService for Beside {
             () = housekeeping(&self.control) => {}
             _ = shutdown.changed() => {}
         }
-        watching.abort();
         // The exchanges in progress have ended by now.
         if let Some(sessions) = &self.control.sessions {
             sessions.shut_down().await;
@@ -403,12 +382,16 @@ fn check_upstreams(config: &Config, policies: &PolicyStore) -> Result<(), StartE
 ///
 /// # Errors
 /// When one of them cannot be used.
-pub fn check_certificates(config: &Config) -> Result<(), StartError> {
-    peers(config)?;
-    Ok(())
+pub fn check_certificates(config: &Config, world: &World) -> Result<(), StartError> {
+    Ok(peers(config, &world.clock).map(drop)?)
 }
 
-fn peers(config: &Config) -> Result<HashMap<UpstreamName, Peers>, PeerError> {
+fn peers(config: &Config, clock: &Arc<dyn Clock>) -> Result<HashMap<UpstreamName, Peers>, PeerError> {
+    if let Some(file) = config.server.ca_file() {
+        proxy::check_authorities("server.ca_file", Path::new(file))?;
+    }
     let numbered = config.upstreams.iter().zip(1_u64..);
-    numbered.map(|((name, upstream), group)| Ok((name.clone(), Peers::of(upstream, group)?))).collect()
+    numbered
+        .map(|((name, upstream), group)| Ok((name.clone(), Peers::of(upstream, group, Arc::clone(clock))?)))
+        .collect()
 }

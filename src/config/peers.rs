@@ -22,8 +22,11 @@ pub(super) fn resolve_by_system(host: &str, port: u16) -> io::Result<Vec<SocketA
 }
 
 impl Choice for Balance {
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("round_robin", Self::RoundRobin), ("least_connections", Self::LeastConnections)];
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("round_robin", Self::RoundRobin),
+        ("least_connections", Self::LeastConnections),
+        ("in_order", Self::InOrder),
+    ];
 }
 
 impl Choice for Connections {
@@ -36,9 +39,11 @@ impl Choice for HttpVersion {
 
 /// The addresses of an upstream.
 pub(super) struct Peers {
-    pub(super) peers: Vec<UpstreamPeer>,
+    pub(super) list: Vec<UpstreamPeer>,
     /// The first one as written.
     pub(super) first_host: String,
+    /// How they share the work where nobody says so.
+    pub(super) usual_balance: Balance,
 }
 
 impl Peers {
@@ -52,6 +57,8 @@ impl Peers {
             section.wrong("peers", Wrong::new("names no address").with_help("write for example `[erp.internal:8069]`"));
         }
         let first_host = written.first().map_or_else(String::new, |peer| peer.written.clone());
+        // A name may have several addresses of one machine, where taking turns would only find the dead one.
+        let usual_balance = if written.len() > 1 { Balance::RoundRobin } else { Balance::InOrder };
         let mut peers: Vec<UpstreamPeer> = Vec::new();
         for Peer { weight, addresses, .. } in written {
             for address in addresses {
@@ -60,7 +67,7 @@ impl Peers {
                 }
             }
         }
-        Self { peers, first_host }
+        Self { list: peers, first_host, usual_balance }
     }
 }
 
@@ -97,6 +104,9 @@ pub(super) fn read_health_check(section: &Section<'_, '_>) -> Option<HealthCheck
             },
         ),
     };
+    if check.status.is_empty() && !section.has_items("status") {
+        section.wrong("status", Wrong::new("names no status"));
+    }
     (!check.path.is_empty()).then_some(check)
 }
 
@@ -120,7 +130,9 @@ pub(super) fn read_tls(section: &Section<'_, '_>) -> Option<UpstreamTls> {
                 |node| Ok(section.in_folder(scalar::text(node)?)),
             )
         };
-        Some((file("certificate_file")?, file("key_file")?))
+        // Both are asked for before one is missed.
+        let (certificate, key) = (file("certificate_file"), file("key_file"));
+        Some((certificate?, key?))
     });
     Some(UpstreamTls { server_name: server_name?, ca_file, client_certificate: client_certificate.flatten() })
 }
@@ -141,7 +153,8 @@ struct Peer {
 
 impl Peer {
     fn show(&self) -> String {
-        scalar::quoted(&self.written)
+        let address = scalar::quoted(&self.written);
+        if self.weight == 1 { address } else { format!("{{ address: {address}, weight: {} }}", self.weight) }
     }
 
     fn read(section: &Section<'_, '_>, node: &Node, resolve: Resolve, link_local: LinkLocal) -> Result<Self, Wrong> {

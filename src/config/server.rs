@@ -42,6 +42,12 @@ impl Server {
         self.number("max_retries").unwrap_or(1)
     }
 
+    /// Certificate authorities for upstreams instead of the system's.
+    #[must_use]
+    pub fn ca_file(&self) -> Option<&str> {
+        self.0.get("ca_file").and_then(Yaml::as_str)
+    }
+
     fn number(&self, key: &str) -> Option<u64> {
         self.0.get(key).and_then(Yaml::as_u64)
     }

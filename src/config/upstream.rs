@@ -73,6 +73,8 @@ pub enum Balance {
     RoundRobin,
     /// To the peer with the fewest exchanges in progress for its weight.
     LeastConnections,
+    /// To the first that is well; the others stand by.
+    InOrder,
 }
 
 /// When a peer that fails is left out for a while.

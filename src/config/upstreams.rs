@@ -12,7 +12,7 @@ use super::peers::{self, Peers, Resolve};
 use super::recipe;
 use super::scalar;
 use super::tree::{Node, Value};
-use super::upstream::{ApplicationError, Balance, Connections, HttpVersion, Upstream, UpstreamTimeouts};
+use super::upstream::{ApplicationError, Connections, HttpVersion, Upstream, UpstreamTimeouts};
 use crate::domain::UpstreamName;
 
 pub(super) fn read_all(section: &Section<'_, '_>, resolve: Resolve) -> BTreeMap<UpstreamName, Upstream> {
@@ -51,8 +51,8 @@ fn read(
     let host = section.value("host", peers.first_host.clone(), String::clone, host);
     Some(Upstream {
         name: name?.clone(),
-        peers: peers.peers,
-        balance: section.choice("balance", Balance::RoundRobin),
+        peers: peers.list,
+        balance: section.choice("balance", peers.usual_balance),
         ejection: section.section("ejection", peers::read_ejection),
         health_check: section.optional_section("health_check", peers::read_health_check).flatten(),
         http_version: section.choice("http_version", HttpVersion::One),

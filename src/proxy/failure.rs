@@ -9,6 +9,7 @@ use crate::domain::Code;
 use crate::gate::Denial;
 use crate::relay::{Answer, Exchange};
 
+use super::peer::NoAttempt;
 use super::service::Context;
 use super::{Gateway, respond};
 
@@ -17,13 +18,24 @@ pub(super) const SESSION_LOST: ErrorType = ErrorType::Custom("erp_session_lost")
 /// An operator's act stopped the relay.
 pub(super) const CUT: ErrorType = ErrorType::Custom("cut_by_operator");
 /// The failure is noted in the exchange already.
-pub(super) const NOTED: ErrorType = ErrorType::Custom("noted");
+const NOTED: ErrorType = ErrorType::Custom("noted");
 
 /// Notes why the relay fails and makes the error that ends it.
 #[expect(clippy::unnecessary_box_returns, reason = "Pingora's filters return boxed errors")]
 pub(super) fn noted(exchange: &mut Exchange, code: Code, detail: String) -> Box<Error> {
     exchange.failure = Some((code, detail));
     Error::new(NOTED)
+}
+
+/// There is nobody to send the request to, or no time.
+#[expect(clippy::unnecessary_box_returns, reason = "Pingora's filters return boxed errors")]
+pub(super) fn no_attempt(exchange: &mut Exchange, none: NoAttempt) -> Box<Error> {
+    match none {
+        NoAttempt::NoPeer => noted(exchange, Code::UpstreamUnreachable, "no peer is left to try".into()),
+        NoAttempt::TimeIsUp => {
+            noted(exchange, Code::UpstreamTimeout, "the whole exchange took longer than `timeouts.total`".into())
+        }
+    }
 }
 
 /// The ERP no longer knows our session: once, and with a whole body, the request is sent again.

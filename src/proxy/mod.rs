@@ -32,7 +32,7 @@ use crate::token::TokenEndpoint;
 use received::Received;
 
 pub use listener::{BindError, BoundListener};
-pub use peer::{PeerError, Peers, watch_health};
+pub use peer::{PeerError, Peers, check_authorities};
 pub use server::{ServerError, Signals, Stop, run};
 pub use sign_in::PingoraTransport;
 

@@ -1,8 +1,9 @@
 //! The two heads that leave the gateway: the request to the ERP and the answer to the client.
 
-use http::{HeaderValue, header};
+use http::{HeaderValue, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_core::{Error, ErrorType, Result};
+use pingora_proxy::Session;
 
 use crate::domain::Entropy;
 use crate::gate::Admission;
@@ -59,6 +60,18 @@ pub(super) fn request(
     injected.map_err(|error| Error::because(ErrorType::InternalError, "injecting the session", error))?;
     inserted?;
     Ok(request)
+}
+
+/// Takes out an expectation that the ERP cannot or need not fulfil.
+pub(super) async fn settle_expectation(session: &mut Session, request: &mut RequestHeader) -> Result<()> {
+    if session.as_mut().is_body_done() {
+        // The body is here already; an ERP that is asked to wait for it would wait.
+        request.remove_header(&header::EXPECT);
+    } else if request.version == Version::HTTP_2 && request.remove_header(&header::EXPECT).is_some() {
+        // Pingora passes on no interim answers over HTTP/2, so the client would wait in vain. It is admitted already.
+        session.as_downstream_mut().write_continue_response().await?;
+    }
+    Ok(())
 }
 
 /// The answer as the client sees it: nothing about the ERP's session, its software or its inner addresses.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora_core::apps::HttpServerOptions;
+use pingora_core::connectors::ConnectorOptions;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
 use pingora_core::services::background::{BackgroundService, background_service};
@@ -17,6 +18,7 @@ use tokio::sync::watch;
 use super::Gateway;
 use super::connection::{ConnectionLimits, Limited};
 use super::listener::{BoundListener, Prebound};
+use super::peer::HealthChecks;
 
 /// The server section of the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -109,14 +111,14 @@ pub fn run(
     beside: impl BackgroundService + Send + Sync + 'static,
     stop: Stop,
 ) -> Result<(), ServerError> {
-    let configuration: ServerConf = serde_yaml::from_value(server_section.clone())
-        .map_err(|error| ServerError::Configuration(error.to_string()))?;
+    let configuration = configuration(server_section)?;
     let grace = Duration::from_secs(configuration.grace_period_seconds.unwrap_or(10));
     let threads = configuration.threads;
     let mut server = Server::new_with_opt_and_conf(None, configuration);
     server.bootstrap();
 
     let downstream = gateway.settings.downstream;
+    let checks = HealthChecks::of(&gateway.peers, ConnectorOptions::from_server_conf(&server.configuration));
     let in_flight = Arc::clone(&gateway.in_flight);
     let stopping = Arc::clone(&gateway.stopping);
     let mut proxy = HttpProxy::new(gateway, Arc::clone(&server.configuration));
@@ -134,8 +136,16 @@ pub fn run(
     service.threads = Some(threads);
     server.add_service(Prebound::new(service, listeners));
     server.add_service(background_service("beside", beside));
+    if let Some(checks) = checks {
+        server.add_service(background_service("health checks", checks));
+    }
     server.run(RunArgs { shutdown_signal: Box::new(Shutdown { stop, in_flight, stopping, grace }) });
     Ok(())
+}
+
+/// The `server` section as Pingora reads it.
+pub(super) fn configuration(server_section: &serde_yaml::Value) -> Result<ServerConf, ServerError> {
+    serde_yaml::from_value(server_section.clone()).map_err(|error| ServerError::Configuration(error.to_string()))
 }
 
 /// Waits for the wish to stop, then for the exchanges in progress.

@@ -8,15 +8,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_core::{Error, ErrorSource, ErrorType, Result};
+use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 use crate::domain::Code;
 use crate::relay::{Answer, Exchange};
 use crate::upstream::{Loss, loss};
 
-use super::failure::{self, CUT, NOTED, SESSION_LOST};
-use super::peer::{InUse, Tried};
+use super::failure::{self, CUT, SESSION_LOST};
+use super::peer::{Attempts, Broken, NoAttempt};
 use super::{Gateway, connection, local, outgoing, respond};
 
 /// The state of one exchange between Pingora's phases.
@@ -24,9 +24,8 @@ use super::{Gateway, connection, local, outgoing, respond};
 pub struct Context {
     /// The relay, once the request is admitted.
     pub(super) exchange: Option<Exchange>,
-    /// The peers that were tried, and the one in use.
-    tried: Tried,
-    peer: Option<InUse>,
+    /// Which peers it was sent to.
+    attempts: Attempts,
     _in_flight: InFlight,
 }
 
@@ -41,8 +40,8 @@ impl Drop for InFlight {
 }
 
 /// Gives the exchange, or fails the request: without an admission nothing may pass.
-fn admitted(context: &mut Context) -> Result<&mut Exchange> {
-    context.exchange.as_mut().ok_or_else(|| Error::explain(ErrorType::InternalError, "no admission"))
+fn admitted(exchange: &mut Option<Exchange>) -> Result<&mut Exchange> {
+    exchange.as_mut().ok_or_else(|| Error::explain(ErrorType::InternalError, "no admission"))
 }
 
 #[async_trait]
@@ -51,12 +50,8 @@ impl ProxyHttp for Gateway {
 
     fn new_ctx(&self) -> Context {
         self.in_flight.fetch_add(1, Ordering::AcqRel);
-        Context {
-            exchange: None,
-            tried: Tried::default(),
-            peer: None,
-            _in_flight: InFlight(Arc::clone(&self.in_flight)),
-        }
+        let in_flight = InFlight(Arc::clone(&self.in_flight));
+        Context { exchange: None, attempts: Attempts::default(), _in_flight: in_flight }
     }
 
     /// No compression and no other module: what the ERP sends is what the client gets.
@@ -101,26 +96,20 @@ impl ProxyHttp for Gateway {
     }
 
     async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
-        let tried = context.tried;
-        context.peer = None;
-        let exchange = admitted(context)?;
+        let exchange = admitted(&mut context.exchange)?;
         // The request may have waited for a session: does the right to relay still hold?
-        self.may_go_on(exchange)?;
+        self.may_go_on(exchange, &context.attempts)?;
         if exchange.failure.take_if(|(code, _)| *code == Code::UpstreamSessionFailed).is_some() {
             let renewed = exchange.admission.renew_session(&self.gate).await;
             renewed.map_err(|error| failure::noted(exchange, Code::UpstreamSessionFailed, error.to_string()))?;
             exchange.renewed = true;
         }
-        let now = self.gate.clock.monotonic();
-        let admission = &exchange.admission;
-        let peers = self.peers.get(&admission.upstream().name);
-        let Some(chosen) = peers.and_then(|peers| peers.choose_for(admission.session(), tried, now)) else {
-            return Err(failure::noted(exchange, Code::UpstreamUnreachable, "no peer is configured".into()));
-        };
-        exchange.attempt(chosen.address, &session.req_header().headers, now);
-        context.tried.add(chosen.in_use.index);
-        context.peer = Some(chosen.in_use);
-        Ok(chosen.peer)
+        let peers = self.peers.get(&exchange.admission.upstream().name).ok_or(NoAttempt::NoPeer);
+        let attempts = &mut context.attempts;
+        let chosen = peers.and_then(|peers| attempts.next(peers, peers.mark(exchange.admission.session())));
+        let (address, peer) = chosen.map_err(|none| failure::no_attempt(exchange, none))?;
+        exchange.attempt(address, &session.req_header().headers, self.gate.clock.monotonic());
+        Ok(peer)
     }
 
     async fn upstream_request_filter(
@@ -129,13 +118,9 @@ impl ProxyHttp for Gateway {
         request: &mut RequestHeader,
         context: &mut Context,
     ) -> Result<()> {
-        let exchange = admitted(context)?;
+        let exchange = admitted(&mut context.exchange)?;
         *request = outgoing::request(session.req_header(), request, &exchange.admission, &*self.entropy)?;
-        if session.as_mut().is_body_done() {
-            // The body is here already; an ERP that is asked to wait for it would wait.
-            request.remove_header(&http::header::EXPECT);
-        }
-        Ok(())
+        outgoing::settle_expectation(session, request).await
     }
 
     async fn request_body_filter(
@@ -145,8 +130,8 @@ impl ProxyHttp for Gateway {
         _end: bool,
         context: &mut Context,
     ) -> Result<()> {
-        let exchange = admitted(context)?;
-        self.may_go_on(exchange)?;
+        let exchange = admitted(&mut context.exchange)?;
+        self.may_go_on(exchange, &context.attempts)?;
         let passed = exchange.request_chunk(chunk.as_deref().unwrap_or_default());
         match self.gate.rules.body {
             Some(limit) if passed > limit => {
@@ -162,18 +147,12 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
-        let in_use = context.peer.as_ref().map(|peer| peer.index);
-        let exchange = admitted(context)?;
-        self.may_go_on(exchange)?;
+        let exchange = admitted(&mut context.exchange)?;
+        self.may_go_on(exchange, &context.attempts)?;
         if response.status.is_informational() {
             return Ok(());
         }
-        if let (Some(peers), Some(peer)) = (self.peers.get(&exchange.admission.upstream().name), in_use) {
-            match response.status.as_u16() {
-                502..=504 => peers.failed(peer, self.gate.clock.monotonic()),
-                _ => peers.succeeded(peer),
-            }
-        }
+        context.attempts.answered(response.status, self.gate.clock.monotonic());
         if loss(exchange.admission.upstream(), response.status, &response.headers) == Loss::Lost {
             return Err(failure::session_lost(session, exchange, response.status));
         }
@@ -187,7 +166,7 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
-        let exchange = admitted(context)?;
+        let exchange = admitted(&mut context.exchange)?;
         outgoing::response(response, exchange, &self.settings)
     }
 
@@ -198,8 +177,8 @@ impl ProxyHttp for Gateway {
         _end: bool,
         context: &mut Context,
     ) -> Result<Option<Duration>> {
-        let exchange = admitted(context)?;
-        self.may_go_on(exchange)?;
+        let exchange = admitted(&mut context.exchange)?;
+        self.may_go_on(exchange, &context.attempts)?;
         exchange.response_chunk(chunk.as_deref().unwrap_or_default());
         Ok(None)
     }
@@ -211,12 +190,8 @@ impl ProxyHttp for Gateway {
         context: &mut Context,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        self.peer_failed(context);
         // Nothing was sent yet, so the next peer may be tried whatever the method is.
-        if let Some(exchange) = &context.exchange {
-            let peers = self.peers.get(&exchange.admission.upstream().name).map_or(0, super::peer::Peers::count);
-            error.set_retry(usize::try_from(exchange.attempts).unwrap_or(usize::MAX) < peers);
-        }
+        error.set_retry(context.attempts.not_connected(self.gate.clock.monotonic()));
         error
     }
 
@@ -228,20 +203,15 @@ impl ProxyHttp for Gateway {
         context: &mut Context,
         client_reused: bool,
     ) -> Box<Error> {
-        if *error.esource() == ErrorSource::Upstream && error.etype() != &SESSION_LOST && !client_reused {
-            self.peer_failed(context);
-        }
         let renewed = context.exchange.as_ref().is_none_or(|exchange| exchange.renewed);
         let whole = !session.as_ref().retry_buffer_truncated();
         if error.etype() == &SESSION_LOST {
-            // The peer is well; the request goes to it, or to another, with a new session.
-            context.tried = Tried::default();
             error.set_retry(whole && !renewed);
-        } else if matches!(error.etype(), &CUT | &NOTED) || !whole || !session.req_header().method.is_idempotent() {
-            // Never a second write: only what may be repeated is, and only on a pooled connection that had gone.
+        } else if error.etype() == &CUT {
             error.set_retry(false);
         } else {
-            error.retry.decide_reuse(client_reused);
+            let broken = Broken { method: &session.req_header().method, whole, pooled: client_reused };
+            error.set_retry(context.attempts.broke(broken, &error, self.gate.clock.monotonic()));
         }
         error
     }
@@ -271,24 +241,15 @@ impl ProxyHttp for Gateway {
 
 impl Gateway {
     /// Stops a relay whose right to go on has ended, or whose time is up.
-    fn may_go_on(&self, exchange: &mut Exchange) -> Result<()> {
+    fn may_go_on(&self, exchange: &mut Exchange, attempts: &Attempts) -> Result<()> {
         exchange.admission.still_holds(&self.gate).map_err(|cut| {
             exchange.cut = true;
             exchange.failure = Some((cut.code, cut.reason));
             Error::new(CUT)
         })?;
-        let Some(total) = exchange.admission.upstream().timeouts.total else { return Ok(()) };
-        if exchange.under_way(self.gate.clock.monotonic()) <= total {
-            return Ok(());
+        if attempts.is_late(self.gate.clock.monotonic()) {
+            return Err(failure::no_attempt(exchange, NoAttempt::TimeIsUp));
         }
-        Err(failure::noted(exchange, Code::UpstreamTimeout, format!("the whole exchange took longer than {total:?}")))
-    }
-
-    fn peer_failed(&self, context: &Context) {
-        if let (Some(exchange), Some(peer)) = (&context.exchange, &context.peer)
-            && let Some(peers) = self.peers.get(&exchange.admission.upstream().name)
-        {
-            peers.failed(peer.index, self.gate.clock.monotonic());
-        }
+        Ok(())
     }
 }

@@ -5,40 +5,44 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{StatusCode, header};
+use http::header;
 use pingora::http::RequestHeader;
+use pingora_core::connectors::ConnectorOptions;
 use pingora_core::connectors::http::Connector;
 use pingora_core::protocols::http::client::HttpSession;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType};
 
 use crate::config::Upstream;
-use crate::domain::{Clock, UpstreamName};
+use crate::domain::UpstreamName;
 use crate::upstream::{MAX_ANSWER, SignInAnswer, SignInRequest, SignInTransport, TransportError};
 
-use super::peer::{Chosen, Peers, Tried};
+use super::peer::{Chosen, Peers};
+use super::server::{self, ServerError};
 
 /// Sends sign-in requests with Pingora's connector.
 pub struct PingoraTransport {
     connector: Connector,
     peers: Arc<HashMap<UpstreamName, Peers>>,
-    clock: Arc<dyn Clock>,
 }
 
 impl PingoraTransport {
-    #[must_use]
-    pub fn new(peers: Arc<HashMap<UpstreamName, Peers>>, clock: Arc<dyn Clock>) -> Self {
-        Self { connector: Connector::new(None), peers, clock }
-    }
-
-    /// The status that one peer answers with; `None` where it does not answer.
-    pub(super) async fn ask(&self, peer: &HttpPeer, upstream: &Upstream, request: SignInRequest) -> Option<StatusCode> {
-        self.exchange(peer, upstream, &request).await.ok().map(|answer| answer.status)
+    /// A transport over these peers, with the same certificate authorities and own addresses as relays.
+    ///
+    /// # Errors
+    /// When Pingora does not take the `server` section.
+    pub fn new(
+        peers: Arc<HashMap<UpstreamName, Peers>>,
+        server_section: &serde_yaml::Value,
+    ) -> Result<Self, ServerError> {
+        let options = ConnectorOptions::from_server_conf(&server::configuration(server_section)?);
+        Ok(Self { connector: Connector::new(Some(options)), peers })
     }
 
     async fn exchange(
         &self,
         peer: &HttpPeer,
+        peers: &Peers,
         upstream: &Upstream,
         request: &SignInRequest,
     ) -> Result<SignInAnswer, TransportError> {
@@ -47,7 +51,9 @@ impl PingoraTransport {
             connected.map_err(|error| TransportError::Connect(error.etype().as_str().to_owned()))?;
         let (session, answer) = converse(session, upstream, request).await.map_err(|error| broken(&error))?;
         let answer = answer.ok_or(TransportError::TooLarge)?;
-        self.connector.release_http_session(session, peer, Some(upstream.timeouts.idle)).await;
+        if peers.shares_connections() {
+            self.connector.release_http_session(session, peer, Some(upstream.timeouts.idle)).await;
+        }
         Ok(answer)
     }
 }
@@ -119,18 +125,20 @@ impl SignInTransport for PingoraTransport {
     async fn send(&self, upstream: &Upstream, request: SignInRequest) -> Result<SignInAnswer, TransportError> {
         let peers = self.peers.get(&upstream.name).ok_or_else(|| TransportError::Connect("no such upstream".into()))?;
         let mut last = TransportError::Connect("no peer is configured".into());
-        let mut tried = Tried::default();
-        for _ in 0..peers.count() {
-            let now = self.clock.monotonic();
-            let Some(Chosen { peer, in_use, .. }) = peers.choose(tried, now) else { break };
-            tried.add(in_use.index);
-            match self.exchange(&peer, upstream, &request).await {
+        let mut tried = Vec::new();
+        while let Some(Chosen { peer, lease, .. }) = peers.choose(&tried) {
+            match self.exchange(&peer, peers, upstream, &request).await {
                 // Only a peer that took no connection is passed over: another answer would count as a second sign-in.
                 Err(error @ TransportError::Connect(_)) => {
-                    peers.failed(in_use.index, now);
+                    peers.failed(&lease);
+                    tried.push(lease.index());
                     last = error;
                 }
-                other => return other,
+                Ok(answer) => {
+                    lease.succeeded();
+                    return Ok(answer);
+                }
+                Err(error) => return Err(error),
             }
         }
         Err(last)

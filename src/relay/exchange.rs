@@ -31,7 +31,6 @@ pub struct Exchange {
     /// Whether an operator's act stopped it.
     pub cut: bool,
     sent_at: Option<Duration>,
-    first_sent_at: Option<Duration>,
     answered_after: Option<Duration>,
     began_at: Duration,
     request: BodySoFar,
@@ -81,7 +80,6 @@ impl Exchange {
             failure: None,
             cut: false,
             sent_at: None,
-            first_sent_at: None,
             answered_after: None,
             began_at,
             request: BodySoFar::described_by(&HeaderMap::new(), preview_bytes),
@@ -96,14 +94,7 @@ impl Exchange {
         self.attempts += 1;
         self.peer = Some(peer);
         self.sent_at = Some(now);
-        self.first_sent_at.get_or_insert(now);
         self.request = BodySoFar::described_by(headers, self.preview_bytes);
-    }
-
-    /// How long ago the request was sent first.
-    #[must_use]
-    pub fn under_way(&self, now: Duration) -> Duration {
-        self.first_sent_at.map_or(Duration::ZERO, |sent_at| now.saturating_sub(sent_at))
     }
 
     /// The head of the ERP's answer has come.

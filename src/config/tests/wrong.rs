@@ -221,6 +221,40 @@ fn tls_needs_the_name_of_the_server() {
 }
 
 #[test]
+fn keys_beside_the_peers_are_checked() {
+    let erp = |keys: &str| format!("upstreams: {{ erp: {{ peers: [erp.internal:443], {keys} }} }}\n");
+    refused(&erp("balance: random"), &["is none of `round_robin`, `least_connections`, `in_order`"]);
+    refused(&erp("connections: none"), &["is none of `shared`, `per_session`"]);
+    refused(
+        &erp("ejection: { failures: -1, pause: 5 }"),
+        &["failures` is not", "`upstreams.erp.ejection.pause` is not"],
+    );
+    refused(&erp("health_check: {}"), &["`upstreams.erp.health_check.path` is missing"]);
+    refused(
+        &erp("health_check: { path: \"/x?key={{api_key}}\", every: 1ms, healthy: 0 }"),
+        &["path` takes no variables", "every` is out of range", "healthy` is out of range"],
+    );
+    refused(&erp("timeouts: { total: 2h }"), &["`upstreams.erp.timeouts.total` is out of range"]);
+    refused(&erp("timeouts: { total: never }"), &["`upstreams.erp.timeouts.total` is not a duration"]);
+    refused(&erp("http_version: http3"), &["is none of `http1`, `http2`"]);
+    refused(&erp("health_check: { path: /x, status: [] }"), &["`upstreams.erp.health_check.status` names no status"]);
+    refused(
+        &erp("tls: { server_name: x, client_certificate: { certificate_file: x } }"),
+        &["`upstreams.erp.tls.client_certificate.key_file` is missing"],
+    );
+    refused(&erp("tls: { server_name: x, verify: false }"), &["unknown key `verify`"]);
+}
+
+#[test]
+fn peers_with_weights_are_checked() {
+    let one = |peer: &str| format!("upstreams: {{ erp: {{ peers: [{peer}] }} }}\n");
+    refused(&one("{ weight: 2 }"), &["has no `address`"]);
+    refused(&one("{ address: \"erp.internal:80\", weight: 0 }"), &["peers[].weight` is out of range"]);
+    refused(&one("{ address: \"erp.internal:80\", wieght: 1 }"), &["unknown key `wieght`"]);
+    refused(&one("{ address: \"169.254.169.254:80\" }"), &["link-local"]);
+}
+
+#[test]
 fn client_headers_that_carry_secrets_or_claims_are_not_forwardable() {
     for header in ["Authorization", "cookie", "X-Api-Key", "X-Forwarded-User", "Host", "a_b", "a b"] {
         let text = format!("upstreams: {{ erp: {{ peers: [erp.internal:80], forward_headers: [\"{header}\"] }} }}\n");

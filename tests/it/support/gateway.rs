@@ -131,28 +131,8 @@ impl Setup {
     /// Starts a gateway on files of its own.
     pub(crate) fn start(self) -> Gateway {
         let folder = self.write();
-        Self::start_on(folder)
-    }
-
-    /// Starts a gateway on files in a folder that may hold others already.
-    pub(crate) fn start_in(self, folder: tempfile::TempDir) -> Gateway {
-        self.write_into(folder.path());
-        Self::start_on(folder)
-    }
-
-    fn start_on(folder: tempfile::TempDir) -> Gateway {
         Gateway::start(folder, ManualClock::at(OPEN.parse().expect("a time")))
     }
-}
-
-/// Why a gateway on these files does not start.
-pub(crate) fn config_errors(setup: &Setup, folder: &tempfile::TempDir) -> String {
-    setup.write_into(folder.path());
-    let world =
-        World { clock: Arc::new(ManualClock::at(OPEN.parse().expect("a time"))), entropy: Arc::new(SystemEntropy) };
-    let config = config(folder.path());
-    app::migrate(&config).expect("migrated");
-    App::build(&config, &world).expect_err("refused").to_string()
 }
 
 /// A credential set with its secrets.

@@ -1,10 +1,12 @@
 //! What the tests share: a gateway on loopback, a client that sees bytes, a recorder in place of the ERP.
 
+pub(crate) mod certificates;
+pub(crate) mod erp;
 pub(crate) mod gateway;
 pub(crate) mod http;
+pub(crate) mod http2;
 pub(crate) mod process;
 pub(crate) mod recorder;
 pub(crate) mod sap;
-pub(crate) mod tls;
 pub(crate) mod tryton;
 pub(crate) mod wire;
