@@ -12,6 +12,8 @@ use super::repeat::{Broken, Standing};
 use super::{Attempts, Mark, NoAttempt, Peers};
 use crate::config::{Balance, Connections, Ejection, Upstream, UpstreamPeer, UpstreamTimeouts};
 use crate::domain::{Clock, ManualClock};
+use crate::upstream::double::{MemoryVault, ScriptedErp, account, erp, static_key};
+use crate::upstream::{NobodyIsTold, Sessions};
 
 const START: Duration = Duration::ZERO;
 const PERIOD: Duration = Duration::from_secs(10);
@@ -31,7 +33,7 @@ fn upstream(weights: &[u32], balance: Balance) -> Upstream {
             sign_in: second,
             total: None,
         },
-        ..crate::upstream::double::static_key()
+        ..static_key()
     }
 }
 
@@ -268,6 +270,28 @@ fn connections_of_different_sessions_are_kept_apart_only_where_that_is_wanted() 
         assert_eq!(key(7), key(7));
         assert_eq!(key(7) != key(8), apart);
     }
+}
+
+#[tokio::test]
+async fn mark_tells_the_sessions_of_one_account_apart() {
+    let vault = MemoryVault::with_password("password");
+    let upstream = Upstream { connections: Connections::PerSession, ..static_key() };
+    let sessions = Sessions::new(
+        vec![upstream.clone()],
+        ScriptedErp::new([]),
+        Arc::<MemoryVault>::clone(&vault),
+        Arc::new(clock()),
+        Arc::new(NobodyIsTold),
+    );
+    let sessions = sessions.expect("sessions");
+    let peers = peers(&upstream, &clock());
+    let group = |session| Attempts::default().next(&peers, peers.mark(session)).expect("a peer").1.group_key;
+    let first = sessions.obtain(&erp(), &account(1)).await.expect("a session");
+    assert_eq!(group(&first), group(&first));
+    vault.set_password("another", 2);
+    sessions.secret_changed(&erp(), None).await.expect("changed");
+    let second = sessions.obtain(&erp(), &account(1)).await.expect("a session");
+    assert_ne!(group(&first), group(&second));
 }
 
 /// An error as Pingora makes it when it speaks with the ERP.
