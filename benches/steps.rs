@@ -22,7 +22,7 @@ use erp_access::domain::{
 use erp_access::gate::{
     ApiKeyOnRelay, Asked, BodyProblem, CleanHead, Gate, GateParts, GateRules, Head, HeadLimits, RequestBody,
 };
-use erp_access::policy::{Facts, Grants, PolicySet};
+use erp_access::policy::{Body, Facts, Grants, PolicySet};
 use erp_access::secrets::{AppKey, HashPurpose, HashingSettings, KeyRing, PasswordHasher, Place, SealPurpose};
 use erp_access::upstream::{
     AccountRef, NobodyIsTold, Sessions, SignInAnswer, SignInRequest, SignInTransport, StoreVault, TransportError,
@@ -208,6 +208,51 @@ fn decide(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// A search in JSON-RPC: fields and criteria of a usual client, 4 KiB.
+fn rpc_body() -> Vec<u8> {
+    let mut criteria = String::new();
+    for number in 0.. {
+        let next = format!(r#"["lines.product.code","ilike","%A-{number:04}\u00e9%"],"#);
+        if criteria.len() + next.len() > 3900 {
+            break;
+        }
+        criteria.push_str(&next);
+    }
+    let fields = r#""id","name","code","lang.rec_name","addresses","contact_mechanisms""#;
+    let criteria = criteria.trim_end_matches(',');
+    format!(
+        r#"{{"id":7,"method":"model.party.party.search_read","params":[["AND",{criteria}],0,1000,null,[{fields}],{{"language":"en"}}]}}"#
+    )
+    .into_bytes()
+}
+
+fn body_condition(criterion: &mut Criterion) {
+    let endpoints = "version: 1\nupstream: erp\nendpoints:\n".to_owned()
+        + &["search_read", "read", "create", "write"]
+            .map(|method| {
+                format!(
+                    "  - {{ id: rpc.{method}, methods: [POST], path: /v1/rpc, body: {{ where: {{ /method: [model.party.party.{method}] }}, batch: allowed }} }}\n"
+                )
+            })
+            .concat();
+    let set = PolicySet::from_texts(&[("endpoints/erp.yaml".into(), endpoints.into_bytes())])
+        .unwrap_or_else(|problems| panic!("{problems}"));
+    let target = Target::parse(b"/v1/rpc").expect("a target");
+    let one = rpc_body();
+    let ten = [b"[".as_slice(), &vec![one.clone(); 10].join(&b','), b"]"].concat();
+    let mut group = criterion.benchmark_group("body condition");
+    for (name, body) in [("JSON-RPC, 4 KiB, four endpoints", &one), ("JSON-RPC batch of ten, 40 KiB", &ten)] {
+        group.throughput(criterion::Throughput::Bytes(u64::try_from(body.len()).expect("small")));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let route = set.route("POST", target.path()).expect("mapped");
+                set.operations(route, &target, Some(Body::json(black_box(body)))).expect("resolved").is_batch()
+            });
+        });
+    }
+    group.finish();
+}
+
 fn admit(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("admit");
     for (name, audit) in [
@@ -292,5 +337,5 @@ fn redact(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(steps, canonicalise, authenticate, decide, admit, seal, inject, audit, redact);
+criterion_group!(steps, canonicalise, authenticate, decide, body_condition, admit, seal, inject, audit, redact);
 criterion_main!(steps);

@@ -6,6 +6,7 @@ mod clock;
 mod entropy;
 mod id;
 mod issued;
+mod json;
 mod name;
 mod path;
 mod secret;
@@ -16,6 +17,10 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
 pub use id::{AccountId, CredentialId, IdError, RequestId, TokenId, UserId};
 pub use issued::{IssuedKind, IssuedSecret, NotIssued};
+pub use json::{
+    DEEPEST as DEEPEST_JSON, Document, Found, Held, JsonPointer, JsonRefused, JsonScalar, LARGEST_WHOLE,
+    PointerRefused, PointerSet, Slot, read_json,
+};
 pub use name::{AccountName, EndpointId, NameError, PolicyName, RuleId, ScheduleName, UpstreamName};
 pub use path::{CanonicalPath, PathRefused, Target};
 pub use secret::Secret;

@@ -20,7 +20,8 @@ pub(super) struct Relay {
     principal: Principal,
     pub(super) account: AccountRef,
     endpoint: EndpointId,
-    policy: Option<PolicyName>,
+    /// The policies that decide; several where it is a batch.
+    policies: Vec<PolicyName>,
     pub(super) upstream: Arc<Upstream>,
     target: String,
     /// The directory's change counter before the decision began.
@@ -29,7 +30,9 @@ pub(super) struct Relay {
 
 impl Relay {
     pub(super) fn of(open: InHours<'_>, gate: &Gate) -> Result<Self, Denial> {
-        let InHours { permitted, policy, .. } = open;
+        let InHours { permitted, policies } = open;
+        let mut policies: Vec<PolicyName> = policies.iter().flatten().map(|policy| policy.name().clone()).collect();
+        policies.dedup();
         let known = permitted.known;
         let name = permitted.allowed.upstream();
         let upstream = gate.upstreams.get(name).ok_or_else(|| {
@@ -41,7 +44,7 @@ impl Relay {
             principal: known.principal,
             account: AccountRef { id: known.account.id, name: known.account.name.clone() },
             endpoint: permitted.allowed.endpoint().id().clone(),
-            policy: policy.map(|policy| policy.name().clone()),
+            policies,
             upstream: Arc::clone(upstream),
             target: permitted.upstream_target,
             epoch: known.running.epoch,
@@ -65,12 +68,12 @@ pub struct Admission {
     relay: Relay,
     row: OpenRow,
     session: Arc<UpstreamSession>,
-    _places: Vec<Place>,
+    _place: Option<Place>,
 }
 
 impl Admission {
-    pub(super) fn new(relay: Relay, places: Vec<Place>, row: OpenRow, session: Arc<UpstreamSession>) -> Self {
-        Self { relay, row, session, _places: places }
+    pub(super) fn new(relay: Relay, place: Option<Place>, row: OpenRow, session: Arc<UpstreamSession>) -> Self {
+        Self { relay, row, session, _place: place }
     }
 
     /// The id of the exchange.
@@ -118,13 +121,17 @@ impl Admission {
         if epoch == self.relay.epoch {
             return Ok(());
         }
-        let holder = Holder {
+        let holder = |policy| Holder {
             principal: &self.relay.principal,
             account: &self.relay.account.name,
-            policy: self.relay.policy.as_ref(),
+            policy,
             upstream: &self.relay.upstream.name,
         };
-        gate.directory.still_permitted(&holder, gate.clock.now()).map_err(CutOff::from)?;
+        let now = gate.clock.now();
+        gate.directory.still_permitted(&holder(self.relay.policies.first()), now).map_err(CutOff::from)?;
+        for policy in self.relay.policies.iter().skip(1) {
+            gate.directory.still_permitted(&holder(Some(policy)), now).map_err(CutOff::from)?;
+        }
         self.relay.epoch = epoch;
         Ok(())
     }

@@ -6,6 +6,7 @@
 use http::{HeaderMap, HeaderName, Version, header};
 
 use crate::domain::{Code, Target};
+use crate::policy::{BodyForm, Boundary, boundary_of};
 
 /// A request's head as it came.
 #[derive(Debug, Clone, Copy)]
@@ -63,9 +64,10 @@ pub struct CleanHead {
 }
 
 /// What the body is said to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Media {
     PlainJson,
+    Multipart(Boundary),
     Other,
 }
 
@@ -149,9 +151,25 @@ impl CleanHead {
     /// # Errors
     /// The reason why not.
     pub fn json_body(&self) -> Result<(), &'static str> {
-        match self.media {
+        match &self.media {
             Media::PlainJson => Ok(()),
-            Media::Other => Err("the body is not plain JSON in UTF-8, so its condition cannot be examined"),
+            Media::Multipart(_) | Media::Other => {
+                Err("the body is not plain JSON in UTF-8, so its condition cannot be examined")
+            }
+        }
+    }
+
+    /// How the body holds other requests, where it is in one of the formats that can be taken apart.
+    ///
+    /// # Errors
+    /// The reason why not.
+    pub fn batch_body(&self) -> Result<BodyForm<'_>, &'static str> {
+        match &self.media {
+            Media::PlainJson => Ok(BodyForm::Json),
+            Media::Multipart(boundary) => Ok(BodyForm::Multipart(boundary)),
+            Media::Other => {
+                Err("a batch must be plain JSON in UTF-8, or `multipart/mixed; boundary=…` with a plain boundary")
+            }
         }
     }
 }
@@ -305,7 +323,13 @@ fn media(headers: &HeaderMap) -> Media {
         Some(("charset", charset)) => charset.trim_matches('"') == "utf-8",
         _ => true,
     });
-    if json && utf8 && identity { Media::PlainJson } else { Media::Other }
+    // As it was written: a boundary may be in capitals.
+    let written = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    match boundary_of(written) {
+        Some(boundary) if identity => Media::Multipart(boundary),
+        _ if json && utf8 && identity => Media::PlainJson,
+        _ => Media::Other,
+    }
 }
 
 #[cfg(test)]

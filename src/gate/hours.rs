@@ -5,40 +5,42 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::audit::Step;
-use crate::domain::{Code, PolicyName, RuleId};
-use crate::policy::{Allowed, Policy, ScheduleUse};
+use crate::domain::Code;
+use crate::policy::{Allowed, AllowedBy, Policy, ScheduleUse};
 use crate::schedule::State;
 
 use super::permit::Permitted;
 use super::{Denial, Gate, Trail};
 
-/// Proof: the API is open for the policy that decides.
+/// Proof: the API is open for the policy that decides, and in a batch for that of each operation.
 #[must_use]
 pub(super) struct InHours<'a> {
     pub(super) permitted: Permitted<'a>,
-    pub(super) policy: Option<Arc<Policy>>,
-    /// The deciding policy of each further part of a batch.
-    pub(super) further: Vec<Option<Arc<Policy>>>,
+    /// The deciding policy of each operation; none for an unrestricted credential set.
+    pub(super) policies: Vec<Option<Arc<Policy>>>,
 }
 
 impl Gate {
     pub(super) fn in_hours<'a>(&self, permitted: Permitted<'a>, trail: &mut Trail) -> Result<InHours<'a>, Denial> {
-        let mut further = Vec::new();
-        for part in &permitted.further {
-            further.push(self.open_for(part, &permitted, trail)?);
+        let mut policies: Vec<Option<Arc<Policy>>> = Vec::with_capacity(1);
+        let mut openings: Vec<String> = Vec::with_capacity(1);
+        for allowed in permitted.each() {
+            let (allowing, opening) = self.open_for(&permitted, allowed)?;
+            if policies.is_empty() {
+                trail.decided_by(allowing.policy().map(|policy| policy.name()), allowing.rule());
+            }
+            policies.push(allowing.policy().cloned());
+            if !openings.contains(&opening) {
+                openings.push(opening);
+            }
         }
-        // The first part last: the row names its policy.
-        let policy = self.open_for(&permitted.allowed, &permitted, trail)?;
-        Ok(InHours { permitted, policy, further })
+        trail.passed(Step::Schedule, openings.join(", "));
+        trail.passed(Step::ScopedKillSwitch, "not engaged");
+        Ok(InHours { permitted, policies })
     }
 
-    /// The first of the allowing policies for which the API is open; `None` for an unrestricted credential set.
-    fn open_for(
-        &self,
-        allowed: &Allowed,
-        permitted: &Permitted<'_>,
-        trail: &mut Trail,
-    ) -> Result<Option<Arc<Policy>>, Denial> {
+    /// The first allowing policy that is open and not stopped, and why it is open.
+    fn open_for<'p>(&self, permitted: &Permitted<'_>, allowed: &'p Allowed) -> Result<(&'p AllowedBy, String), Denial> {
         let now = permitted.known.running.request.asked.now;
         let account = &permitted.known.account.name;
         let snapshot = self.directory.snapshot();
@@ -55,17 +57,12 @@ impl Gate {
                     }
                 },
             };
-            let policy = allowing.policy();
-            let name: Option<&PolicyName> = policy.map(|policy| policy.name());
+            let name = allowing.policy().map(|policy| policy.name());
             if let Some(engaged) = snapshot.kill_switches().hit(account, name, allowed.upstream()) {
                 killed.get_or_insert_with(|| Denial::stopped(Step::ScopedKillSwitch, engaged));
                 continue;
             }
-            let rule: Option<&RuleId> = allowing.rule();
-            trail.decided_by(name, rule);
-            trail.passed(Step::Schedule, opening);
-            trail.passed(Step::ScopedKillSwitch, "not engaged");
-            return Ok(policy.cloned());
+            return Ok((allowing, opening));
         }
         Err(killed.or(closed).unwrap_or_else(|| Denial::new(Step::Schedule, Code::NotPermitted, "no policy decides")))
     }

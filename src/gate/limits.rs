@@ -13,25 +13,27 @@ use governor::{Quota, RateLimiter};
 
 use crate::audit::Step;
 use crate::domain::{Clock, Code, CredentialId, PolicyName};
-use crate::policy::Limits;
+use crate::policy::{Limits, Policy};
 
 use super::hours::InHours;
 use super::{Denial, Gate, ReachedLimit, Trail};
 
-/// Proof: the limits of the deciding policy leave room. Holds its places among the requests at once.
+/// Proof: the limits of the deciding policy leave room. Holds a place among the requests at once.
 #[must_use]
 pub(super) struct WithinLimits {
     pub(super) relay: super::admission::Relay,
-    pub(super) places: Vec<Place>,
+    pub(super) place: Option<Place>,
 }
 
-/// A place among the requests at once; given back when dropped.
-#[derive(Debug)]
-pub(super) struct Place(Arc<Limiter>);
+/// A place among the requests at once of each policy that decides; given back when dropped.
+#[derive(Debug, Default)]
+pub(super) struct Place(Vec<Arc<Limiter>>);
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.at_once.fetch_sub(1, Ordering::AcqRel);
+        for limiter in &self.0 {
+            limiter.at_once.fetch_sub(1, Ordering::AcqRel);
+        }
     }
 }
 
@@ -70,42 +72,56 @@ impl Limiter {
         Self { limits, rate, at_once: AtomicU32::new(0) }
     }
 
-    fn take(self: &Arc<Self>, clock: &Arc<dyn Clock>, policy: &PolicyName) -> Result<Place, Denial> {
+    /// Takes one of the requests at once, and `requests` of those per period: each part of a batch counts.
+    fn take(
+        self: &Arc<Self>,
+        requests: NonZeroU32,
+        place: &mut Place,
+        clock: &Arc<dyn Clock>,
+        policy: &PolicyName,
+    ) -> Result<(), Denial> {
         let before = self.at_once.fetch_add(1, Ordering::AcqRel);
-        let place = Place(Arc::clone(self));
+        place.0.push(Arc::clone(self));
         if let Some(most) = self.limits.concurrent()
             && before >= most
         {
             let reason = format!("policy `{policy}` allows {most} requests at once");
             return Err(Denial::new(Step::Limits, Code::RateLimited, reason).retry_after(Duration::from_secs(1)));
         }
-        if let (Some(rate), Some((requests, period))) = (&self.rate, self.limits.rate())
-            && let Err(not_until) = rate.check()
-        {
-            let wait = not_until.wait_time_from(Nanos::from(clock.monotonic()));
-            let reason = format!("policy `{policy}` allows {requests} requests per {period:?}");
-            let mut denial = Denial::new(Step::Limits, Code::RateLimited, reason).retry_after(wait);
-            denial.public.limit = Some(ReachedLimit { name: policy.to_string(), requests, period });
-            return Err(denial);
+        let Some((rate, (most, period))) = self.rate.as_ref().zip(self.limits.rate()) else { return Ok(()) };
+        let limited = |reason: String| {
+            let mut denial = Denial::new(Step::Limits, Code::RateLimited, reason);
+            denial.public.limit = Some(ReachedLimit { name: policy.to_string(), requests: most, period });
+            denial
+        };
+        match rate.check_n(requests) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(not_until)) => {
+                let wait = not_until.wait_time_from(Nanos::from(clock.monotonic()));
+                Err(limited(format!("policy `{policy}` allows {most} requests per {period:?}")).retry_after(wait))
+            }
+            // No waiting makes room for it.
+            Err(_) => Err(limited(format!(
+                "the batch has {requests} operations; policy `{policy}` allows {most} requests per {period:?}"
+            ))),
         }
-        Ok(place)
     }
 }
 
 impl Gate {
-    /// Each part of a batch counts as a request.
     pub(super) fn within_limits(&self, open: InHours<'_>, trail: &mut Trail) -> Result<WithinLimits, Denial> {
-        let mut places = Vec::new();
-        for policy in std::iter::once(&open.policy).chain(&open.further).flatten() {
+        let mut place = None;
+        for (policy, requests) in counted(&open.policies) {
             let Some(limits) = policy.limits() else { continue };
             let holder = (open.permitted.known.credential.id, policy.name().clone());
-            places.push(self.limiter(holder, limits).take(&self.clock, policy.name())?);
+            let place = place.get_or_insert_with(Place::default);
+            self.limiter(holder, limits).take(requests, place, &self.clock, policy.name())?;
         }
-        if !places.is_empty() {
+        if place.is_some() {
             trail.passed(Step::Limits, "not reached");
         }
         let relay = super::admission::Relay::of(open, self)?;
-        Ok(WithinLimits { relay, places })
+        Ok(WithinLimits { relay, place })
     }
 
     fn limiter(&self, holder: (CredentialId, PolicyName), limits: &Limits) -> Arc<Limiter> {
@@ -119,6 +135,18 @@ impl Gate {
             }
         }
     }
+}
+
+/// Each deciding policy once, with how many operations it decides.
+fn counted(policies: &[Option<Arc<Policy>>]) -> Vec<(&Arc<Policy>, NonZeroU32)> {
+    let mut counted: Vec<(&Arc<Policy>, NonZeroU32)> = Vec::with_capacity(1);
+    for policy in policies.iter().flatten() {
+        match counted.iter_mut().find(|(known, _)| known.name() == policy.name()) {
+            Some((_, requests)) => *requests = requests.saturating_add(1),
+            None => counted.push((policy, NonZeroU32::MIN)),
+        }
+    }
+    counted
 }
 
 // The instants are durations since an arbitrary moment, which is what governor asks of a reference.

@@ -1,23 +1,28 @@
-//! Step 4: the endpoint exists, a granted policy allows it and none denies it.
-
-use std::sync::Arc;
+//! Step 4: the endpoint exists, a granted policy allows it and none denies it; in a batch, for each of its parts.
 
 use crate::audit::Step;
 use crate::directory::CredentialKind;
 use crate::domain::Code;
-use crate::policy::{Allowed, Facts, Grants, Matched, NotResolved, PolicySet, Route};
+use crate::policy::{Allowed, Body, BodyForm, Facts, Grants, NotResolved, Operation, Operations, PolicySet, Route};
 
 use super::authenticate::Known;
 use super::{Denial, Gate, RequestBody, Trail};
 
-/// Proof: a rule allows this request at this endpoint.
+/// Proof: a rule allows this request at this endpoint, and each operation in it where it is a batch.
 #[must_use]
 pub(super) struct Permitted<'a> {
     pub(super) known: Known<'a>,
     pub(super) allowed: Allowed,
-    /// The same for each further part of a batch.
-    pub(super) further: Vec<Allowed>,
+    /// The further operations of a batch.
+    pub(super) others: Vec<Allowed>,
     pub(super) upstream_target: String,
+}
+
+impl Permitted<'_> {
+    /// Each operation that is permitted.
+    pub(super) fn each(&self) -> impl Iterator<Item = &Allowed> {
+        std::iter::once(&self.allowed).chain(&self.others)
+    }
 }
 
 impl Gate {
@@ -33,40 +38,68 @@ impl Gate {
         let route = policies
             .route(head.method(), head.target().path())
             .ok_or_else(|| not_permitted(Step::Endpoint, "no endpoint has this method and path"))?;
-        let matched = resolve(&known, route, body).await?;
-        trail.endpoint(matched.endpoint().id());
-        if matched.leads_to_batch() {
+        let operations = operations(&known, &policies, route, body).await?;
+        let first = operations.first().matched();
+        trail.endpoint(first.endpoint().id());
+        if operations.iter().any(|operation| operation.matched().leads_to_batch()) {
             return Err(not_permitted(Step::Endpoint, "a `$batch` carries requests that no rule would see"));
         }
-        trail.passed(Step::Endpoint, format!("`{}`", matched.endpoint().id()));
-        let allowed = decide(&policies, &known, &matched, trail)?;
-        let mut further = Vec::new();
-        for part in matched.further_parts() {
-            trail.passed(Step::Endpoint, format!("`{}`, part of a batch", part.endpoint().id()));
-            further.push(decide(&policies, &known, &part, trail)?);
-        }
-        let upstream_target = matched.upstream_target(head.target().query());
-        Ok(Permitted { known, allowed, further, upstream_target })
+        trail.passed(Step::Endpoint, operations.to_string());
+        let upstream_target = first.upstream_target(head.target().query());
+        let (allowed, others) = decide_each(&policies, &known, &operations, trail)?;
+        Ok(Permitted { known, allowed, others, upstream_target })
     }
 }
 
 /// Which of the endpoints that share the route is meant; looks into the body where they differ by it.
-async fn resolve<'p>(known: &Known<'_>, route: Route<'p>, body: &mut dyn RequestBody) -> Result<Matched<'p>, Denial> {
-    let Some(limit) = route.needs_body() else { return route.resolve(None).map_err(unresolved) };
-    known
-        .running
-        .request
-        .head
-        .json_body()
-        .map_err(|reason| Denial::new(Step::Endpoint, Code::UnsupportedMediaType, reason))?;
+async fn operations<'p>(
+    known: &Known<'_>,
+    policies: &'p PolicySet,
+    route: Route<'p>,
+    body: &mut dyn RequestBody,
+) -> Result<Operations<'p>, Denial> {
+    let head = &known.running.request.head;
+    let Some(limit) = route.needs_body() else {
+        return policies.operations(route, head.target(), None).map_err(|why| unresolved(&why));
+    };
+    let form = if route.takes_odata_batch() { head.batch_body() } else { head.json_body().map(|()| BodyForm::Json) };
+    let form = form.map_err(|reason| Denial::new(Step::Endpoint, Code::UnsupportedMediaType, reason))?;
     let bytes = body.read_whole(limit).await.map_err(|problem| Denial::body_unread(Step::Endpoint, problem, limit))?;
-    route.resolve(Some(&bytes)).map_err(unresolved)
+    policies.operations(route, head.target(), Some(Body { bytes: &bytes, form })).map_err(|why| unresolved(&why))
+}
+
+/// Every operation must be permitted as if it came alone; the first that is not refuses them all.
+fn decide_each(
+    policies: &PolicySet,
+    known: &Known<'_>,
+    operations: &Operations<'_>,
+    trail: &mut Trail,
+) -> Result<(Allowed, Vec<Allowed>), Denial> {
+    let allowed = decide(policies, known, operations.first(), trail)?;
+    let mut others = Vec::new();
+    for operation in operations.iter().skip(1) {
+        others.push(decide(policies, known, operation, trail)?);
+    }
+    trail.passed(Step::Policy, grounds(&allowed, &others));
+    Ok((allowed, others))
+}
+
+/// What allows it; in a batch, for each endpoint once.
+fn grounds(allowed: &Allowed, others: &[Allowed]) -> String {
+    if others.is_empty() {
+        return allowed.to_string();
+    }
+    let mut notes: Vec<String> =
+        std::iter::once(allowed).chain(others).map(|one| format!("`{}` {one}", one.endpoint().id())).collect();
+    notes.sort_unstable();
+    notes.dedup();
+    notes.join("; ")
 }
 
 fn decide(
-    policies: &Arc<PolicySet>,
+    policies: &PolicySet,
     known: &Known<'_>,
-    matched: &Matched<'_>,
+    operation: &Operation<'_>,
     trail: &mut Trail,
 ) -> Result<Allowed, Denial> {
     let asked = &known.running.request.asked;
@@ -84,16 +117,12 @@ fn decide(
         client: asked.client,
         now: asked.now,
     };
-    match policies.decide(matched, grants, &facts) {
-        Ok(allowed) => {
-            trail.passed(Step::Policy, allowed.to_string());
-            Ok(allowed)
-        }
-        Err(refused) => {
-            trail.decided_by(refused.policy(), refused.rule());
-            Err(not_permitted(Step::Policy, refused.to_string()))
-        }
-    }
+    policies.decide(operation.matched(), grants, &operation.facts(facts)).map_err(|refused| {
+        // The row names the endpoint that stopped it, which in a batch need not be the first.
+        trail.endpoint(operation.matched().endpoint().id());
+        trail.decided_by(refused.policy(), refused.rule());
+        not_permitted(Step::Policy, refused.to_string())
+    })
 }
 
 /// The client sees no difference between unmapped, not granted and denied by a rule; the audit row does.
@@ -101,16 +130,13 @@ fn not_permitted(step: Step, reason: impl Into<std::borrow::Cow<'static, str>>) 
     Denial::new(step, Code::NotPermitted, reason)
 }
 
-fn unresolved(not_resolved: NotResolved) -> Denial {
+fn unresolved(not_resolved: &NotResolved) -> Denial {
     match not_resolved {
-        NotResolved::BodyUnreadable(reason) => {
-            Denial::new(Step::Endpoint, Code::BadRequest, format!("the body has no single meaning: {reason}"))
+        NotResolved::BodyUnreadable(_) | NotResolved::NotABatch(_) => {
+            Denial::new(Step::Endpoint, Code::BadRequest, not_resolved.to_string())
         }
-        NotResolved::SeveralPlaces => {
-            not_permitted(Step::Endpoint, "the parts of the batch belong to endpoints that lead to different places")
-        }
-        NotResolved::NoCandidate | NotResolved::SeveralCandidates => {
-            not_permitted(Step::Endpoint, "no endpoint on this path has a condition that fits the body")
+        NotResolved::NoCandidate | NotResolved::SeveralCandidates | NotResolved::Part { .. } => {
+            not_permitted(Step::Endpoint, not_resolved.to_string())
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{Denial, Gate, Trail, unrecorded};
 #[must_use]
 pub(super) struct Recorded {
     pub(super) relay: super::admission::Relay,
-    pub(super) places: Vec<Place>,
+    pub(super) place: Option<Place>,
     pub(super) row: OpenRow,
 }
 
@@ -17,6 +17,6 @@ impl Gate {
     pub(super) async fn record(&self, cleared: WithinLimits, slot: Slot, mut trail: Trail) -> Result<Recorded, Denial> {
         trail.passed(Step::Audit, "room reserved");
         let row = slot.open_row(trail.allowed()).await.map_err(unrecorded)?;
-        Ok(Recorded { relay: cleared.relay, places: cleared.places, row })
+        Ok(Recorded { relay: cleared.relay, place: cleared.place, row })
     }
 }

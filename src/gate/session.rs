@@ -8,9 +8,9 @@ use super::{Admission, Denial, Gate};
 
 impl Gate {
     pub(super) async fn bind_session(&self, recorded: Recorded) -> Result<Admission, Denial> {
-        let Recorded { relay, places, row } = recorded;
+        let Recorded { relay, place, row } = recorded;
         match self.sessions.obtain(&relay.upstream.name, &relay.account).await {
-            Ok(session) => Ok(Admission::new(relay, places, row, session)),
+            Ok(session) => Ok(Admission::new(relay, place, row, session)),
             Err(error) => {
                 let denial = Denial::new(Step::UpstreamSession, Code::UpstreamSessionFailed, error.to_string());
                 let mut outcome = Outcome::of(End::Failed, self.clock.now());

@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 use super::decision::{AllowedBy, Facts, Grants, Refused, ScheduleUse};
-use super::endpoint::{Matched, NotResolved};
+use super::odata::Body;
 use super::set::PolicySet;
 use super::yaml::{Node, Place, Problems, Reader, Source};
 use crate::domain::{CanonicalPath, PolicyName, Target};
@@ -151,32 +151,36 @@ impl PolicySet {
         let Some(route) = self.route(&case.method, path) else {
             return Decided::Denied("unmapped", "no endpoint has this method and path".into());
         };
-        let matched = match route.resolve(case.body.as_deref().map(str::as_bytes)) {
-            Ok(matched) => matched,
-            Err(NotResolved::BodyUnreadable(why)) => return Decided::Denied("body", why.to_string()),
-            Err(NotResolved::NoCandidate | NotResolved::SeveralCandidates | NotResolved::SeveralPlaces) => {
-                return Decided::Denied("body", "no single endpoint fits the body".into());
-            }
-        };
+        let operations =
+            match self.operations(route, &case.target, case.body.as_deref().map(|body| Body::json(body.as_bytes()))) {
+                Ok(operations) => operations,
+                Err(why) => return Decided::Denied("body", why.to_string()),
+            };
         let facts = Facts { method: &case.method, path, query: case.target.query(), client: None, now: case.at };
-        for part in matched.further_parts() {
-            match self.decide_part(case, &part, &facts) {
-                Decided::Allowed(_) => {}
+        let mut by: Vec<String> = Vec::new();
+        for operation in operations.iter() {
+            let mut held = case.grants.iter().map(|(policy, _)| policy);
+            let decided =
+                self.decide(operation.matched(), Grants::Bounded(&mut held), &operation.facts(facts)).map_or_else(
+                    |refused| Decided::Denied(reason_of(&refused), refused.to_string()),
+                    |allowed| open_by(allowed.by(), case.at),
+                );
+            match decided {
+                Decided::Allowed(rule) if by.contains(&rule) => {}
+                Decided::Allowed(rule) => by.push(rule),
                 denied @ Decided::Denied(..) => return denied,
             }
         }
-        self.decide_part(case, &matched, &facts)
+        Decided::Allowed(by.join(", "))
     }
+}
 
-    fn decide_part(&self, case: &RawCase, matched: &Matched<'_>, facts: &Facts<'_>) -> Decided {
-        let mut held = case.grants.iter().map(|(policy, _)| policy);
-        match self.decide(matched, Grants::Bounded(&mut held), facts) {
-            Ok(allowed) => open_by(allowed.by(), case.at),
-            Err(refused @ Refused::NoRuleMatched) => Decided::Denied("not_granted", refused.to_string()),
-            Err(refused @ Refused::DeniedByRule { .. }) => Decided::Denied("denied_by_rule", refused.to_string()),
-            Err(refused @ Refused::ConditionFailed { .. }) => Decided::Denied("condition_failed", refused.to_string()),
-            Err(refused @ Refused::PolicyBroken { .. }) => Decided::Denied("policy_broken", refused.to_string()),
-        }
+fn reason_of(refused: &Refused) -> &'static str {
+    match refused {
+        Refused::NoRuleMatched => "not_granted",
+        Refused::DeniedByRule { .. } => "denied_by_rule",
+        Refused::ConditionFailed { .. } => "condition_failed",
+        Refused::PolicyBroken { .. } => "policy_broken",
     }
 }
 

@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::body::{self, BodyCondition, BodyRefused, Part};
+use super::body::BodyRule;
+use super::candidates::{Candidates, NotOne};
+use super::operations::PartRefused;
 use super::template::{self, Template};
-use crate::domain::{CanonicalPath, EndpointId, UpstreamName};
+use crate::domain::{CanonicalPath, EndpointId, JsonRefused, UpstreamName};
 
 /// One mapped ERP operation.
 #[derive(Debug)]
@@ -17,7 +19,7 @@ pub struct Endpoint {
     pub(super) path: Template,
     pub(super) path_text: String,
     pub(super) upstream_path: Template,
-    pub(super) body: Option<BodyCondition>,
+    pub(super) body: Option<BodyRule>,
 }
 
 impl Endpoint {
@@ -49,7 +51,7 @@ impl Endpoint {
 /// The catalogue, ready to be searched: a router per method, so the search does not grow with the catalogue.
 #[derive(Default)]
 pub(super) struct Catalogue {
-    routers: HashMap<&'static str, matchit::Router<Vec<Arc<Endpoint>>>>,
+    routers: HashMap<&'static str, matchit::Router<Candidates>>,
 }
 
 impl fmt::Debug for Catalogue {
@@ -61,16 +63,16 @@ impl fmt::Debug for Catalogue {
 impl Catalogue {
     /// Builds the routers. Endpoints of the same method and pattern share a place.
     pub(super) fn build(endpoints: &[Arc<Endpoint>]) -> Result<Self, String> {
-        let mut places: HashMap<(&'static str, String), Vec<Arc<Endpoint>>> = HashMap::new();
+        let mut places: HashMap<(&'static str, String), Candidates> = HashMap::new();
         for endpoint in endpoints {
             for method in &endpoint.methods {
-                places.entry((method, endpoint.path.router_pattern())).or_default().push(Arc::clone(endpoint));
+                places.entry((method, endpoint.path.router_pattern())).or_default().add(Arc::clone(endpoint));
             }
         }
         let mut catalogue = Self::default();
-        for ((method, pattern), endpoints) in places {
+        for ((method, pattern), candidates) in places {
             let router = catalogue.routers.entry(method).or_default();
-            router.insert(pattern.as_str(), endpoints).map_err(|error| format!("`{method} {pattern}`: {error}"))?;
+            router.insert(pattern.as_str(), candidates).map_err(|error| format!("`{method} {pattern}`: {error}"))?;
         }
         Ok(catalogue)
     }
@@ -85,80 +87,87 @@ impl Catalogue {
 /// The endpoints at one method and path; more than one only where they differ by the body.
 #[derive(Debug)]
 pub struct Route<'p> {
-    candidates: &'p [Arc<Endpoint>],
+    candidates: &'p Candidates,
     values: Vec<String>,
 }
 
 /// No single endpoint is meant.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotResolved {
     /// The body has no single meaning.
-    BodyUnreadable(BodyRefused),
+    #[error("the body has no single meaning: {0}")]
+    BodyUnreadable(JsonRefused),
+    /// The body is no batch of requests.
+    #[error("the body is no OData batch: {0}")]
+    NotABatch(&'static str),
     /// No endpoint's condition fits the body.
+    #[error("no endpoint on this path has a condition that fits the body")]
     NoCandidate,
     /// Several endpoints' conditions fit the body.
+    #[error("several endpoints on this path have a condition that fits the body")]
     SeveralCandidates,
-    /// The parts of a batch belong to endpoints that lead to different places.
-    SeveralPlaces,
+    /// A part of a batch does not lead to a mapped endpoint.
+    #[error("part {number} of the batch: {why}")]
+    Part {
+        /// Which part, counted from 1.
+        number: usize,
+        /// Why not.
+        why: PartRefused,
+    },
+}
+
+impl From<NotOne> for NotResolved {
+    fn from(not_one: NotOne) -> Self {
+        match not_one {
+            NotOne::None => Self::NoCandidate,
+            NotOne::Several => Self::SeveralCandidates,
+        }
+    }
 }
 
 impl<'p> Route<'p> {
     /// How many bytes of body must be looked into, where that is needed.
     #[must_use]
     pub fn needs_body(&self) -> Option<usize> {
-        self.candidates.iter().filter_map(|endpoint| endpoint.body.as_ref()).map(|body| body.max_bytes).max()
+        self.candidates.longest_body()
     }
 
-    /// The one endpoint that is meant; of a batch, the one that each of its parts means.
+    /// Whether the body is an `OData` batch, which may come as `multipart/mixed` too.
+    #[must_use]
+    pub fn takes_odata_batch(&self) -> bool {
+        self.candidates.odata_batch().is_some()
+    }
+
+    /// The one endpoint that is meant by a request that is no batch.
     ///
     /// # Errors
-    /// When there is none, or more than one, or when the parts of a batch would not go to one place.
+    /// When there is none, or more than one.
     pub fn resolve(self, body: Option<&[u8]>) -> Result<Matched<'p>, NotResolved> {
-        let Some(bytes) = body else {
-            let endpoint = one(self.candidates.iter().filter(|endpoint| endpoint.body.is_none()))?;
-            return Ok(self.matched(endpoint, Vec::new()));
+        let endpoint = match body {
+            None => self.candidates.meant(None)?,
+            Some(bytes) => {
+                let found = self.candidates.read_one(bytes).map_err(NotResolved::BodyUnreadable)?;
+                self.candidates.meant(Some((&found, bytes.len())))?
+            }
         };
-        let conditions = || self.candidates.iter().filter_map(|endpoint| endpoint.body.as_ref());
-        let wanted: Vec<_> =
-            conditions().flat_map(|condition| condition.allowed.iter().map(|(pointer, _)| pointer)).collect();
-        let (parts, batch) = body::read(bytes, &wanted).map_err(NotResolved::BodyUnreadable)?;
-        let means = |part: &Part<'_>| {
-            one(self.candidates.iter().filter(|endpoint| match &endpoint.body {
-                None => !batch,
-                Some(condition) => {
-                    let fits = bytes.len() <= condition.max_bytes && (!batch || parts.len() <= condition.batch);
-                    fits && condition.is_met(part)
-                }
-            }))
-        };
-        let mut each = parts.iter().map(means);
-        let first = each.next().ok_or(NotResolved::NoCandidate)??;
-        let more = each.collect::<Result<Vec<_>, _>>()?;
-        let same_place =
-            |other: &&Arc<Endpoint>| other.upstream == first.upstream && other.upstream_path == first.upstream_path;
-        if !more.iter().all(same_place) {
-            return Err(NotResolved::SeveralPlaces);
-        }
-        Ok(self.matched(first, more))
+        Ok(self.matched(endpoint))
     }
 
-    fn matched(self, endpoint: &'p Arc<Endpoint>, more: Vec<&'p Arc<Endpoint>>) -> Matched<'p> {
+    pub(super) fn candidates(&self) -> &'p Candidates {
+        self.candidates
+    }
+
+    /// One of its endpoints, with the values of this path.
+    pub(super) fn matched(&self, endpoint: &'p Arc<Endpoint>) -> Matched<'p> {
         let names = endpoint.path.parameters().map(str::to_owned);
-        Matched { endpoint, more, parameters: names.zip(self.values).collect() }
+        Matched { endpoint, parameters: names.zip(self.values.iter().cloned()).collect() }
     }
-}
-
-fn one<'p>(mut fitting: impl Iterator<Item = &'p Arc<Endpoint>>) -> Result<&'p Arc<Endpoint>, NotResolved> {
-    let endpoint = fitting.next().ok_or(NotResolved::NoCandidate)?;
-    if fitting.next().is_some() { Err(NotResolved::SeveralCandidates) } else { Ok(endpoint) }
 }
 
 /// An endpoint with the values of its parameters.
 #[derive(Debug)]
 pub struct Matched<'p> {
     endpoint: &'p Arc<Endpoint>,
-    /// What the further parts of a batch mean.
-    more: Vec<&'p Arc<Endpoint>>,
     parameters: Vec<(String, String)>,
 }
 
@@ -169,22 +178,6 @@ impl<'p> Matched<'p> {
         self.endpoint
     }
 
-    /// Whether a parameter makes it an `OData` batch, whose parts no rule would see.
-    #[must_use]
-    pub fn leads_to_batch(&self) -> bool {
-        self.parameters.iter().any(|(_, value)| value.rsplit('/').next().is_some_and(template::is_batch))
-    }
-
-    /// The same request once for each further part of a batch.
-    pub fn further_parts(&self) -> impl Iterator<Item = Matched<'p>> {
-        let part = |endpoint: &&'p Arc<Endpoint>| {
-            let names = endpoint.path.parameters().map(str::to_owned);
-            let values = self.parameters.iter().map(|(_, value)| value.clone());
-            Matched { endpoint, more: Vec::new(), parameters: names.zip(values).collect() }
-        };
-        self.more.iter().map(part)
-    }
-
     pub(super) fn shared_endpoint(&self) -> &'p Arc<Endpoint> {
         self.endpoint
     }
@@ -193,6 +186,12 @@ impl<'p> Matched<'p> {
     #[must_use]
     pub fn parameters(&self) -> &[(String, String)] {
         &self.parameters
+    }
+
+    /// Whether a parameter makes it an `OData` batch, whose parts no rule would see.
+    #[must_use]
+    pub fn leads_to_batch(&self) -> bool {
+        self.parameters.iter().any(|(_, value)| value.rsplit('/').next().is_some_and(template::is_batch))
     }
 
     /// The request target that the ERP sees: its own path with the values put in, and the query as it was sent.

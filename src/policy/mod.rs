@@ -1,11 +1,14 @@
 //! What exists (endpoint catalogue) and what is allowed (rules); all else is denied.
 
 mod body;
+mod candidates;
 mod cases;
 mod condition;
 mod decision;
 mod endpoint;
 mod files;
+mod odata;
+mod operations;
 mod raw_endpoints;
 mod raw_policy;
 mod raw_schedule;
@@ -16,10 +19,11 @@ mod template;
 mod watch;
 pub mod yaml;
 
-pub use body::BodyRefused;
 pub use cases::CaseResult;
 pub use decision::{Allowed, AllowedBy, Facts, Grants, Refused, ScheduleUse};
 pub use endpoint::{Endpoint, Matched, NotResolved, Route};
+pub use odata::{Body, BodyForm, Boundary, boundary_of};
+pub use operations::{Operation, Operations, PartRefused};
 pub use rules::{Limits, Policy};
 pub use set::{LoadedFile, PolicySet, SnapshotHash};
 pub use store::{PolicyStore, ReloadReport};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use super::body::BodyHolds;
 use super::cases::RawCase;
 use super::decision::ScheduleUse;
 use super::endpoint::{Catalogue, Endpoint, Route};
@@ -258,12 +259,12 @@ impl Linker {
             return;
         }
         for method in &raw.methods {
-            let conditioned = raw.body.is_some();
+            let conditioned = matches!(raw.body.as_ref().map(|body| &body.holds), Some(BodyHolds::Values { .. }));
             match self.routes.get(&(*method, raw.path.router_pattern())) {
                 Some((other, others_conditioned)) if !conditioned || !others_conditioned => {
                     let message = format!(
                         "`{}` has the same method and path as `{other}`, so one of them could never be meant; only endpoints \
-                         that all have a `body` condition may share a path",
+                         that all have a `body: {{ where: … }}` may share a path",
                         raw.id
                     );
                     problems.push(source.problem(raw.place, message));

@@ -139,6 +139,9 @@ impl Exchange {
         let app_error = self.watch.as_ref().is_some_and(|watch| watch.finish().application_error);
         outcome.code = self.failure.as_ref().map(|(code, _)| *code).or(app_error.then_some(Code::UpstreamAppError));
         outcome.detail = self.failure.as_ref().map(|(_, detail)| redactor.text(detail).into_owned());
+        if app_error && outcome.detail.is_none() {
+            outcome.detail = Some("the answer holds what `application_error` describes".to_owned());
+        }
         outcome.upstream_peer = self.peer;
         outcome.upstream_status = self.upstream_status;
         outcome.attempts = self.attempts;

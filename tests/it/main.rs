@@ -11,6 +11,7 @@
 
 mod support;
 
+mod bodies;
 mod command_line;
 mod corpus;
 mod faults;

@@ -125,6 +125,11 @@ impl Connection {
         Some(Response { status, headers, body, whole })
     }
 
+    /// The next so many bytes of a body.
+    pub(crate) fn some(&mut self, length: usize) -> Vec<u8> {
+        self.exactly(length).0
+    }
+
     fn exactly(&mut self, length: usize) -> (Vec<u8>, bool) {
         while self.buffer.len() < length {
             match self.fill() {

@@ -46,6 +46,17 @@ pub(crate) struct Recorder {
 impl Recorder {
     /// Answers every request with 200 and a small JSON body.
     pub(crate) fn start() -> Self {
+        Self::answering("application/json", &[], b"{\"answered\":\"by the recorder\"}")
+    }
+
+    /// Answers every request with 200, these headers and this body.
+    pub(crate) fn answering(content_type: &str, headers: &[(&str, &str)], body: &[u8]) -> Self {
+        let mut head = format!("HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n", body.len());
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head.push_str("\r\n");
+        let answer: Arc<[u8]> = [head.as_bytes(), body].concat().into();
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let address = listener.local_addr().expect("address");
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -57,8 +68,8 @@ impl Recorder {
                     return;
                 }
                 let Ok(stream) = stream else { continue };
-                let (kept, stopped) = (Arc::clone(&kept), Arc::clone(&stopped));
-                std::thread::spawn(move || serve(stream, &kept, &stopped));
+                let (kept, stopped, answer) = (Arc::clone(&kept), Arc::clone(&stopped), Arc::clone(&answer));
+                std::thread::spawn(move || serve(stream, &answer, &kept, &stopped));
             }
         });
         Self { address, seen, stop }
@@ -85,7 +96,7 @@ impl Drop for Recorder {
     }
 }
 
-fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Recorded>>, stop: &AtomicBool) {
+fn serve(mut stream: TcpStream, answer: &[u8], seen: &Mutex<Vec<Recorded>>, stop: &AtomicBool) {
     let _ = stream.set_read_timeout(Some(Duration::from_millis(200)));
     let mut buffer = Vec::new();
     loop {
@@ -107,10 +118,7 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Recorded>>, stop: &AtomicBool) 
         if !goes_on {
             return;
         }
-        let body = b"{\"answered\":\"by the recorder\"}";
-        let head =
-            format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
-        if stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body)).is_err() {
+        if stream.write_all(answer).is_err() {
             return;
         }
     }
