@@ -343,6 +343,8 @@ fn what_is_no_odata_batch_is_denied() {
         (r#"{"requests":[{"id":"1","method":"GET"}]}"#.to_owned(), "no OData batch"),
         (r#"{"requests":[{"id":1,"method":"GET","url":"Orders"}]}"#.to_owned(), "no OData batch"),
         (r#"{"requests":[{"id":"1","method":"GET","url":"x","url":"Orders"}]}"#.to_owned(), "a key occurs twice"),
+        (r#"{"requests":[["1","GET","Orders"]]}"#.to_owned(), "no OData batch"),
+        (r#"{"requests":[{"id":"1","method":"GET","url":"Orders","headers":[]}]}"#.to_owned(), "no OData batch"),
         (format!("[{}]", get(1)), "it is not an object"),
     ] {
         scene.denied(&scene.batch(&body), Code::BadRequest, "endpoint", says);

@@ -16,7 +16,7 @@ use crate::policy::operations::PartRefused;
 #[serde(deny_unknown_fields)]
 struct Envelope<'b> {
     #[serde(borrow)]
-    requests: Vec<RawPart<'b>>,
+    requests: Vec<&'b RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -45,23 +45,32 @@ struct RawPart<'b> {
 pub(super) fn read(body: &[u8], most_parts: usize) -> Result<Vec<Part<'_>>, NotResolved> {
     // The document has one meaning, so the reading below is that of the ERP.
     read_json(body, &PointerSet::default(), 0).map_err(NotResolved::BodyUnreadable)?;
-    let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(|_| {
-        NotResolved::NotABatch(
-            "it is not `{\"requests\": […]}` with `id`, `method` and `url` in each, or has a member more",
-        )
-    })?;
+    let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(|_| FORM)?;
     if envelope.requests.is_empty() {
         return Err(NotResolved::NotABatch("it holds no request"));
     }
     if envelope.requests.len() > most_parts {
         return Err(NotResolved::NotABatch("it holds more requests than `max_parts` allows"));
     }
+    let requests = envelope.requests.into_iter().map(request).collect::<Result<Vec<_>, _>>()?;
     let mut ids = HashSet::new();
-    if !envelope.requests.iter().all(|part| ids.insert(part.id.as_ref())) {
+    if !requests.iter().all(|part| ids.insert(part.id.as_ref())) {
         return Err(NotResolved::NotABatch("two requests have the same `id`"));
     }
-    let parts = envelope.requests.into_iter().zip(1..);
+    let parts = requests.into_iter().zip(1..);
     parts.map(|(raw, number)| part(raw).map_err(|why| NotResolved::Part { number, why })).collect()
+}
+
+const FORM: NotResolved = NotResolved::NotABatch(
+    "it is not `{\"requests\": […]}` with `id`, `method` and `url` in each, or has a member more",
+);
+
+fn request(text: &RawValue) -> Result<RawPart<'_>, NotResolved> {
+    // SECURITY: a list of values would be taken for the members in their order, which no ERP does.
+    if !text.get().starts_with('{') {
+        return Err(FORM);
+    }
+    serde_json::from_str(text.get()).map_err(|_| FORM)
 }
 
 fn part(raw: RawPart<'_>) -> Result<Part<'_>, PartRefused> {
