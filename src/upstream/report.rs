@@ -81,9 +81,9 @@ impl Observer for ReportBuilder<'_> {
 
     fn step(&mut self, sent: &SignInRequest, answer: Result<&SignInAnswer, &TransportError>, secrets: &[Secret]) {
         let own_type = sent.content_type.as_ref();
-        let shown = |(name, value): &(HeaderName, HeaderValue)| show(name, value, secrets);
+        let shown = |(name, value): &(HeaderName, HeaderValue)| show(name, value, secrets, self.redactor);
         let mut request_headers: Vec<_> = sent.headers.iter().map(shown).collect();
-        request_headers.extend(own_type.map(|value| show(&header::CONTENT_TYPE, value, secrets)));
+        request_headers.extend(own_type.map(|value| show(&header::CONTENT_TYPE, value, secrets, self.redactor)));
         let request_body = sent.body.as_ref().and_then(|body| self.body(body, own_type, secrets));
         let mut step = StepReport {
             request: format!("{} {}", sent.method, sent.path),
@@ -97,7 +97,7 @@ impl Observer for ReportBuilder<'_> {
             Err(error) => step.answer = error.to_string(),
             Ok(answer) => {
                 step.answer = answer.status.to_string();
-                step.answer_headers = answer_headers(&answer.headers, secrets);
+                step.answer_headers = answer_headers(&answer.headers, secrets, self.redactor);
                 step.answer_body = self.body(&answer.body, answer.headers.get(header::CONTENT_TYPE), secrets);
             }
         }
@@ -106,15 +106,15 @@ impl Observer for ReportBuilder<'_> {
 }
 
 /// What helps to understand an answer; the rest of its headers is left out.
-fn answer_headers(headers: &HeaderMap, secrets: &[Secret]) -> Vec<String> {
+fn answer_headers(headers: &HeaderMap, secrets: &[Secret], redactor: &Redactor) -> Vec<String> {
     let told =
         [header::CONTENT_TYPE, header::LOCATION, header::SET_COOKIE, header::WWW_AUTHENTICATE, header::RETRY_AFTER];
     let tells = |name: &HeaderName| told.contains(name) || name.as_str().contains("csrf");
-    headers.iter().filter(|(name, _)| tells(name)).map(|(name, value)| show(name, value, secrets)).collect()
+    headers.iter().filter(|(name, _)| tells(name)).map(|(name, value)| show(name, value, secrets, redactor)).collect()
 }
 
 /// One header with its secrets masked.
-fn show(name: &HeaderName, value: &HeaderValue, secrets: &[Secret]) -> String {
+fn show(name: &HeaderName, value: &HeaderValue, secrets: &[Secret], redactor: &Redactor) -> String {
     let Ok(text) = value.to_str() else { return format!("{name}: {MASK}") };
     let shown = match *name {
         header::AUTHORIZATION => text.split_once(' ').map_or(MASK.to_owned(), |(scheme, _)| format!("{scheme} {MASK}")),
@@ -123,6 +123,7 @@ fn show(name: &HeaderName, value: &HeaderValue, secrets: &[Secret]) -> String {
             Some((pair, attributes)) => format!("{};{attributes}", cookie(pair)),
             None => cookie(text),
         },
+        header::LOCATION => redactor.text(&masked(text, secrets)).into_owned(),
         _ => masked(text, secrets),
     };
     format!("{name}: {shown}")
@@ -146,7 +147,8 @@ mod tests {
     use super::*;
 
     fn shown(name: &HeaderName, value: &str) -> String {
-        show(name, &HeaderValue::from_str(value).expect("a value"), &[Secret::new("tok/en-1234".into())])
+        let redactor = Redactor::new(&crate::audit::RedactionLists::default());
+        show(name, &HeaderValue::from_str(value).expect("a value"), &[Secret::new("tok/en-1234".into())], &redactor)
     }
 
     #[test]

@@ -10,7 +10,7 @@ use erp_access::demo::little_erp::{LittleErp, LittleErpHandle, Settings};
 use erp_access::domain::Secret;
 use serde_json::Value;
 
-use crate::support::gateway::Setup;
+use crate::support::gateway::{LITTLE_ERP_SESSION, Setup};
 use crate::support::http;
 use crate::support::process::{self, Serving, free_address, program, run, succeed};
 
@@ -209,4 +209,52 @@ fn the_guided_tour_ends_well() {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && text.contains("every step answered as it should"), "{text}");
     assert!(!text.contains("erpa_"), "{text}");
+}
+
+#[test]
+fn a_sign_in_is_tried_step_by_step_and_sessions_are_looked_after() {
+    let erp = little_erp();
+    let mut setup = Setup::new(erp.address()).session(LITTLE_ERP_SESSION);
+    setup.policies.retain(|name, _| *name == "schedule.yaml");
+    let folder = setup.write();
+    succeed(folder.path(), &["db", "migrate"], "");
+    let set = ["upstream", "secret", "set", "erp", "--username", "gateway"];
+    succeed(folder.path(), &set, "wrong-password-1");
+    // Without a running gateway the sign-in is tried from here.
+    let refused = run(folder.path(), &["upstream", "test", "erp"], "");
+    let text = String::from_utf8_lossy(&refused.stdout).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{text}");
+    assert!(text.contains("step 1  POST /api/session") && text.contains("failed: step 1"), "{text}");
+    assert!(!text.contains("wrong-password-1"), "{text}");
+
+    let serving = Serving::start(folder.path());
+    succeed(folder.path(), &set, ERP_PASSWORD);
+    let tried = succeed(folder.path(), &["upstream", "test", "erp"], "");
+    assert!(tried.contains("signed in; relayed requests carry:"), "{tried}");
+    assert!(!tried.contains(ERP_PASSWORD), "{tried}");
+    let show = || -> Value {
+        let shown = succeed(folder.path(), &["upstream", "show", "erp", "-o", "json"], "");
+        serde_json::from_str(&shown).expect("JSON")
+    };
+    assert_eq!(show()["state"], "signed out", "a test leaves no session behind");
+    let signed_in = succeed(folder.path(), &["upstream", "login", "erp"], "");
+    assert!(signed_in.contains("signed in"), "{signed_in}");
+    let shown = show();
+    assert_eq!((shown["state"].as_str(), shown["failures"].as_u64()), (Some("signed in"), Some(0)), "{shown}");
+    assert!(shown["age_seconds"].is_u64() && shown["until"].is_string(), "{shown}");
+    succeed(folder.path(), &["upstream", "logout", "erp"], "");
+    assert_eq!(show()["state"], "signed out");
+
+    succeed(folder.path(), &["account", "create", "acme"], "");
+    succeed(folder.path(), &[&set[..], &["--account", "acme"]].concat(), "password-of-acme");
+    let listed = succeed(folder.path(), &["upstream", "list"], "");
+    assert!(listed.contains("acme"), "{listed}");
+    succeed(folder.path(), &["upstream", "secret", "remove", "erp", "--account", "acme"], "");
+    assert_eq!(exit_code(folder.path(), &["upstream", "show", "erp", "--account", "acme"]), 4);
+    assert_eq!(exit_code(folder.path(), &["upstream", "test", "nowhere"]), 4);
+    assert!(serving.terminate(), "{}", process::log(folder.path()));
+    let everything = [text, tried, listed, process::log(folder.path())].concat();
+    for secret in [ERP_PASSWORD, "wrong-password-1", "password-of-acme"] {
+        assert!(!everything.contains(secret), "a secret was printed");
+    }
 }

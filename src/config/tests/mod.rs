@@ -9,6 +9,7 @@ use super::{Config, ConfigErrors, Environment, Sources};
 
 mod peers;
 mod precedence;
+mod recipes;
 mod shipped;
 mod wrong;
 
