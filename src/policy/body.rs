@@ -21,7 +21,7 @@ pub(super) enum BodyHolds {
         /// Whether a list is possible.
         batch: Batch,
     },
-    /// Whole requests in the JSON batch format of `OData` 4.01; each is decided by itself.
+    /// Whole requests, as `OData` batches them in JSON or `multipart/mixed`; each is decided by itself.
     ODataBatch {
         /// The most requests in it.
         most_parts: usize,

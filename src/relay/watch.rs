@@ -63,7 +63,9 @@ impl AnswerWatch {
     /// What the body said. One that is too long or no JSON said nothing.
     pub(super) fn finish(&self) -> Findings {
         let Ok(body) = serde_json::from_slice::<Value>(&self.kept) else { return Findings::default() };
-        let holds = |rule: &Option<BodyMatch>| rule.as_ref().is_some_and(|rule| rule.holds(&body));
+        // A JSON-RPC batch is answered with a list: one failure in it is enough.
+        let each = |rule: &BodyMatch| body.as_array().is_some_and(|parts| parts.iter().any(|part| rule.holds(part)));
+        let holds = |rule: &Option<BodyMatch>| rule.as_ref().is_some_and(|rule| rule.holds(&body) || each(rule));
         Findings { application_error: holds(&self.application_error), session_lost: holds(&self.lost) }
     }
 }
@@ -115,6 +117,8 @@ mod tests {
         assert_eq!(findings(br#"{"error":{"code":200}}"#), found(true, false));
         assert_eq!(findings(br#"{"result":[],"error":null}"#), found(false, false));
         assert_eq!(findings(br#"{"result":"{\"error\":1}"}"#), found(false, false));
+        assert_eq!(findings(br#"[{"result":1},{"error":{"code":200}}]"#), found(true, false), "a part of a batch");
+        assert_eq!(findings(br#"[{"result":1}]"#), found(false, false));
         assert_eq!(findings(b"not json"), found(false, false));
         let long = format!(r#"{{"error":1,"x":"{}"}}"#, "x".repeat(LONGEST));
         assert_eq!(findings(long.as_bytes()), found(false, false), "too long to be looked into");

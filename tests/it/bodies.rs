@@ -308,6 +308,7 @@ fn an_odata_batch_with_a_request_that_would_not_pass_alone_is_denied_whole() {
         (r#""method":"GET","url":"Orders","body":{}"#, "endpoint", "comes without a body"),
         (r#""method":"POST","url":"$batch","body":{"requests":[]}"#, "endpoint", "refers to another part"),
         (r#""method":"POST","url":"/sales/$batch","body":{"requests":[]}"#, "endpoint", "it is a batch itself"),
+        (r#""method":"GET","url":"Orders/$batch""#, "endpoint", "carries requests that no rule would see"),
         (r#""method":"GET","url":"$0/Lines""#, "endpoint", "refers to another part"),
         (r#""method":"GET","url":"%240/Lines""#, "endpoint", "refers to another part"),
         (r#""method":"GET","url":"http://evil.test/sales/Orders""#, "endpoint", "names a scheme or a host"),

@@ -170,28 +170,6 @@ impl<'s> Reader<'s> {
         }
     }
 
-    /// A text, a whole number that every JSON reader keeps exact, or `true` or `false`.
-    pub fn scalar(&mut self, node: &Node, what: &str) -> Option<serde_json::Value> {
-        match &node.value {
-            Value::Scalar { text, plain: true } if text == "true" => Some(true.into()),
-            Value::Scalar { text, plain: true } if text == "false" => Some(false.into()),
-            Value::Scalar { text, plain: true } if text.starts_with(|first: char| first.is_ascii_digit()) => {
-                // Beyond 2^53, readers that use floating point see another number.
-                let exact = whole_number(text).filter(|number| *number <= 1 << 53);
-                if exact.is_none() {
-                    self.problem(
-                        node.place,
-                        format!(
-                            "`{what}`: `{text}` is not a whole number up to 2^53; write \"{text}\" if the text is meant"
-                        ),
-                    );
-                }
-                exact.map(serde_json::Value::from)
-            }
-            Value::Scalar { .. } | Value::List(_) | Value::Map(_) => self.text(node, what).map(serde_json::Value::from),
-        }
-    }
-
     /// A whole number in a range: decimal digits, without sign, underscore or leading zero.
     pub fn number(&mut self, node: &Node, what: &str, range: std::ops::RangeInclusive<u64>) -> Option<u64> {
         let number = match &node.value {
