@@ -41,9 +41,6 @@ impl Gate {
         let operations = operations(&known, &policies, route, body).await?;
         let first = operations.first().matched();
         trail.endpoint(first.endpoint().id());
-        if operations.iter().any(|operation| operation.matched().leads_to_batch()) {
-            return Err(not_permitted(Step::Endpoint, "a `$batch` carries requests that no rule would see"));
-        }
         trail.passed(Step::Endpoint, operations.to_string());
         let upstream_target = first.upstream_target(head.target().query());
         let (allowed, others) = decide_each(&policies, &known, &operations, trail)?;
@@ -135,8 +132,9 @@ fn unresolved(not_resolved: &NotResolved) -> Denial {
         NotResolved::BodyUnreadable(_) | NotResolved::NotABatch(_) => {
             Denial::new(Step::Endpoint, Code::BadRequest, not_resolved.to_string())
         }
-        NotResolved::NoCandidate | NotResolved::SeveralCandidates | NotResolved::Part { .. } => {
-            not_permitted(Step::Endpoint, not_resolved.to_string())
-        }
+        NotResolved::NoCandidate
+        | NotResolved::SeveralCandidates
+        | NotResolved::SpeltBatch
+        | NotResolved::Part { .. } => not_permitted(Step::Endpoint, not_resolved.to_string()),
     }
 }

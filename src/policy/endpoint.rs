@@ -106,6 +106,9 @@ pub enum NotResolved {
     /// Several endpoints' conditions fit the body.
     #[error("several endpoints on this path have a condition that fits the body")]
     SeveralCandidates,
+    /// A parameter makes it a batch of `OData`.
+    #[error("a `$batch` carries requests that no rule would see")]
+    SpeltBatch,
     /// A part of a batch does not lead to a mapped endpoint.
     #[error("part {number} of the batch: {why}")]
     Part {

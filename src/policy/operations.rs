@@ -157,6 +157,18 @@ impl PolicySet {
         target: &Target,
         body: Option<Body<'_>>,
     ) -> Result<Operations<'p>, NotResolved> {
+        let operations = self.mapped(route, target, body)?;
+        // SECURITY: an endpoint that takes the rest of a path would take a batch along.
+        let spelt = operations.iter().any(|operation| operation.matched().leads_to_batch());
+        if spelt { Err(NotResolved::SpeltBatch) } else { Ok(operations) }
+    }
+
+    fn mapped<'p>(
+        &'p self,
+        route: Route<'p>,
+        target: &Target,
+        body: Option<Body<'_>>,
+    ) -> Result<Operations<'p>, NotResolved> {
         let Some(body) = body else { return route.resolve(None).map(Operations::one) };
         if let Some((endpoint, most_parts)) = route.candidates().odata_batch() {
             return self.odata(route.matched(endpoint), most_parts, target, body);

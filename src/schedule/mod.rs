@@ -8,7 +8,7 @@ mod window;
 
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp, ToSpan as _};
+use jiff::{Timestamp, ToSpan as _};
 
 pub use window::{Minute, Window, WindowError};
 
@@ -140,13 +140,15 @@ impl Schedule {
 
     /// The moments at which the clock is set forward or back on this day.
     fn clock_changes(&self, day: Date) -> Vec<Timestamp> {
-        let Ok(begins) = self.zone.to_timestamp(day.at(0, 0, 0, 0)) else { return Vec::new() };
-        let ends = begins.saturating_add(SignedDuration::from_hours(26)).unwrap_or(Timestamp::MAX);
+        let midnight = |day: Date| self.zone.to_timestamp(day.at(0, 0, 0, 0));
+        let Ok(begins) = midnight(day) else { return Vec::new() };
+        // A change of the next day belongs to that day: before it comes that day's midnight.
+        let ends = day.tomorrow().and_then(midnight).unwrap_or(Timestamp::MAX);
         let before = begins.checked_sub(1.second()).unwrap_or(begins);
         self.zone
             .following(before)
             .map(|transition| transition.timestamp())
-            .take_while(|at| *at <= ends)
+            .take_while(|at| *at < ends)
             .take(4)
             .collect()
     }

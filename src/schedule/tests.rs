@@ -3,6 +3,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
+use jiff::SignedDuration;
 use jiff::civil::Weekday;
 
 #[derive(serde::Deserialize)]
@@ -142,4 +143,18 @@ proptest! {
         let found = minutes.into_iter().find(|at| schedule.is_open(*at) != open);
         prop_assert_eq!(change, found);
     }
+}
+
+#[test]
+fn window_that_ends_at_midnight_before_the_clock_is_set_forward_ends_there() {
+    let window = Window::new(
+        vec![Weekday::Saturday],
+        Minute::parse("11:16").expect("a time"),
+        Minute::parse("00:00").expect("a time"),
+    )
+    .expect("a window");
+    let schedule = Schedule::new(TimeZone::get("Europe/Berlin").expect("a zone"), vec![window], Vec::new());
+    let now = "2026-03-28T11:44:00Z".parse().expect("a time");
+    let end = "2026-03-28T23:00:00Z".parse().expect("a time");
+    assert_eq!(schedule.state(now), State::Open { until: Some(end) });
 }

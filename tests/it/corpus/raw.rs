@@ -100,6 +100,11 @@ fn run(row: &Row, gateway: &Gateway, erp: &Recorder, secrets: &Secrets) -> Seen 
     }
     if row.reset_after_send {
         drop(connection);
+        // Nobody answers. The request may still be on its way, and must not be counted with the next row.
+        let _ = (0..100).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            erp.count() > 0
+        });
         return Seen { responses: Vec::new(), closed: true, upstream: erp.take() };
     }
     let mut responses = Vec::new();
