@@ -69,12 +69,14 @@ pub(in super::super) fn read(section: &Section<'_, '_>, upstreams: &[&str]) -> R
             section.wrong("logout", Wrong::new("extracts something, and nothing comes after it"));
         }
     }
-    let mut templates = Vec::new();
+    let (mut templates, mut in_cookies) = (Vec::new(), Vec::new());
     let inject = section.section("inject", |inject| Injection {
         headers: fields::headers(inject, "headers", &mut templates),
         write_headers: fields::headers(inject, "write_headers", &mut templates),
-        cookies: fields::cookies(inject, &mut templates),
+        cookies: fields::cookies(inject, &mut in_cookies),
     });
+    // One line of cookies is made for a session; only headers are made for each account that shares it.
+    check(section, &in_cookies, &known, &[]);
     known.extend(account().filter(|_| secrets != SecretsOf::Account));
     check(section, &templates, &known, &[]);
     Recipe {

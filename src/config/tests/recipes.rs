@@ -179,6 +179,9 @@ fn account_is_known_in_steps_only_where_each_signs_in_for_itself() {
     let step = "steps: [{ path: /x, headers: { X-For: \"{{account.name}}\" } }]";
     says(&report(&session(step)), &["uses the unknown variable `account.name`"]);
     assert_eq!(recipe(&format!("sign_in_as: account\n{step}")).steps.len(), 1);
+    let cookie = "inject: { cookies: { FOR: \"{{account.name}}\" } }";
+    says(&report(&session(cookie)), &["uses the unknown variable `account.name`"]);
+    assert_eq!(recipe(&format!("sign_in_as: account\n{cookie}")).inject.cookies.len(), 1);
     says(
         &report(&session("inject: { headers: { X-For: \"{{account.nmae}}\" } }")),
         &["uses the unknown variable `account.nmae`", "did you mean `account.name`?"],
