@@ -23,6 +23,26 @@ pub struct Filter {
     pub code: Option<String>,
     /// Rows of this kind only.
     pub kind: Option<String>,
+    /// Rows decided at this moment or later.
+    pub since: Option<Timestamp>,
+    /// Rows decided before this moment.
+    pub until: Option<Timestamp>,
+    /// `allowed` or `denied` only.
+    pub decision: Option<String>,
+    /// Rows of this endpoint only.
+    pub endpoint: Option<String>,
+    /// Rows that this policy decided only.
+    pub policy: Option<String>,
+    /// Rows of this actor only, written as rows show it.
+    pub actor: Option<String>,
+    /// Rows of requests from this address only.
+    pub client: Option<String>,
+    /// Rows with this request id of the client only.
+    pub correlation: Option<String>,
+    /// Rows to which the ERP answered with this status only.
+    pub upstream_status: Option<u16>,
+    /// Rows that took at least so many microseconds.
+    pub min_duration: Option<i64>,
     /// Rows before this one only; for the next page.
     pub before: Option<i64>,
 }
@@ -156,6 +176,16 @@ pub(super) fn search(connection: &Connection, filter: &Filter) -> Result<Vec<Row
     only("token =", filter.token.map(|id| Value::Blob(id.as_bytes().to_vec())));
     only("COALESCE(decision.code, outcome.code) =", filter.code.clone().map(Value::Text));
     only("kind =", filter.kind.clone().map(Value::Text));
+    only("decision.at >=", filter.since.map(|at| Value::Integer(at.as_microsecond())));
+    only("decision.at <", filter.until.map(|at| Value::Integer(at.as_microsecond())));
+    only("decision =", filter.decision.clone().map(Value::Text));
+    only("endpoint =", filter.endpoint.clone().map(Value::Text));
+    only("policy =", filter.policy.clone().map(Value::Text));
+    only("actor =", filter.actor.clone().map(Value::Text));
+    only("client =", filter.client.clone().map(Value::Text));
+    only("correlation =", filter.correlation.clone().map(Value::Text));
+    only("upstream_status =", filter.upstream_status.map(|status| Value::Integer(status.into())));
+    only("duration >=", filter.min_duration.map(Value::Integer));
     only("decision.seq <", filter.before.map(Value::Integer));
     let wanted = if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
     let limit = i64::try_from(filter.last).unwrap_or(i64::MAX);

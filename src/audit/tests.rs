@@ -151,3 +151,54 @@ fn a_change_is_recorded_once() {
     assert_eq!(rows.len(), 1);
     assert_eq!(trail.auditor.last_change().expect("read"), 7);
 }
+
+/// Each filter finds the rows that it means, alone and together with another.
+#[tokio::test]
+async fn rows_are_found_by_what_they_say() {
+    let trail = trail();
+    let at = |second: i64| Timestamp::from_second(second).expect("a time");
+    let mut ids = Vec::new();
+    for number in 0..6_i64 {
+        let mut entry = relay();
+        entry.at = at(100 + number);
+        entry.correlation = Some(format!("order-{number}"));
+        entry.client = Some(std::net::Ipv4Addr::new(10, 0, 0, u8::try_from(number).expect("small")).into());
+        entry.endpoint = Some(if number % 2 == 0 { "orders.list" } else { "orders.read" }.parse().expect("an id"));
+        entry.policy = Some("reader".parse().expect("a name"));
+        ids.push(entry.id);
+        let room = trail.auditor.reserve().await.expect("room");
+        if number == 5 {
+            room.commit(Entry { decision: Decision::Denied, ..entry }).await.expect("committed");
+            continue;
+        }
+        entry.decision = Decision::Allowed;
+        let row = room.open_row(entry).await.expect("committed");
+        let mut outcome = Outcome::of(End::Completed, at(200));
+        outcome.upstream_status = Some(if number == 0 { 500 } else { 200 });
+        outcome.duration = Duration::from_millis(u64::try_from(number).expect("small") * 10);
+        row.close(outcome);
+    }
+    trail.auditor.stop();
+    let found = |filter: Filter| -> Vec<usize> {
+        let rows = trail.auditor.search(&Filter { last: 100, ..filter }).expect("rows");
+        rows.iter().map(|row| ids.iter().position(|id| *id == row.id).expect("known")).collect()
+    };
+    let none = Filter::default;
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(found(none()), [5, 4, 3, 2, 1, 0]);
+    assert_eq!(found(Filter { since: Some(at(104)), ..none() }), [5, 4]);
+    assert_eq!(found(Filter { until: Some(at(102)), ..none() }), [1, 0]);
+    assert_eq!(found(Filter { since: Some(at(101)), until: Some(at(103)), ..none() }), [2, 1]);
+    assert_eq!(found(Filter { decision: text("denied"), ..none() }), [5]);
+    assert_eq!(found(Filter { endpoint: text("orders.list"), ..none() }), [4, 2, 0]);
+    assert_eq!(found(Filter { endpoint: text("orders.list"), since: Some(at(102)), ..none() }), [4, 2]);
+    assert_eq!(found(Filter { policy: text("reader"), ..none() }).len(), 6);
+    assert_eq!(found(Filter { policy: text("writer"), ..none() }).len(), 0);
+    assert_eq!(found(Filter { client: text("10.0.0.3"), ..none() }), [3]);
+    assert_eq!(found(Filter { correlation: text("order-2"), ..none() }), [2]);
+    assert_eq!(found(Filter { upstream_status: Some(500), ..none() }), [0]);
+    assert_eq!(found(Filter { min_duration: Some(30_000), ..none() }), [4, 3]);
+    assert_eq!(found(Filter { actor: text("system"), ..none() }).len(), 6);
+    let second = trail.auditor.search(&Filter { last: 2, ..none() }).expect("rows").last().expect("two").seq;
+    assert_eq!(found(Filter { before: Some(second), ..none() }), [3, 2, 1, 0], "the next page");
+}

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
+use super::audit_search::AuditSearch;
 use crate::domain::{AccountName, CredentialId, PolicyName, RequestId, TokenId, UpstreamName};
 use crate::kill_switch::Scope;
 
@@ -368,26 +369,10 @@ pub enum UpstreamSecret {
 #[derive(Debug, Subcommand)]
 pub enum Audit {
     /// Search rows, newest first
-    Search {
-        /// How many
-        #[arg(long, default_value_t = 20)]
-        last: usize,
-        /// Of one account
-        #[arg(long)]
-        account: Option<AccountName>,
-        /// Of one credential set
-        #[arg(long)]
-        credential: Option<CredentialId>,
-        /// Of one token
-        #[arg(long)]
-        token: Option<TokenId>,
-        /// With one code, as in `not_permitted`
-        #[arg(long)]
-        code: Option<String>,
-        /// Of one kind: relay, `token_attempt`, change, system
-        #[arg(long)]
-        kind: Option<String>,
-    },
+    #[command(
+        after_help = "Examples:\n  audit search --since 24h --decision denied\n  audit search --account acme --code rate_limited -o ndjson\n  audit search --upstream-status 500 --min-duration 2000"
+    )]
+    Search(Box<AuditSearch>),
     /// Show one row with its decision path
     Show { id: RequestId },
 }

@@ -86,7 +86,7 @@ async fn follow(stage: &Stage) -> Result<(), Failure> {
 
 async fn newest(stage: &Stage) -> Result<Vec<Value>, Failure> {
     let query = AuditQuery { last: 50, ..AuditQuery::default() };
-    let rows = stage.control.run(Actor::Operator("demo".into()), Command::AuditSearch(query)).await?;
+    let rows = stage.control.run(Actor::Operator("demo".into()), Command::AuditSearch(Box::new(query))).await?;
     Ok(rows.as_array().cloned().unwrap_or_default())
 }
 

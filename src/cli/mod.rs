@@ -1,6 +1,7 @@
 //! The command line: `erp-access NOUN VERB`.
 
 mod arguments;
+mod audit_search;
 mod connection;
 mod demo;
 mod output;

@@ -187,8 +187,8 @@ fn upstream(asking: &Asking, verb: Upstream) -> Result<ExitCode, Failure> {
 
 fn audit(asking: &Asking, verb: Audit) -> Result<ExitCode, Failure> {
     match verb {
-        Audit::Search { last, account, credential, token, code, kind } => {
-            let query = AuditQuery { last, account, credential, token, code, kind, before: None };
+        Audit::Search(search) => {
+            let query = Box::new(AuditQuery::from(*search));
             show::audit_rows(&asking.ask(Command::AuditSearch(query))?, asking.output)
         }
         Audit::Show { id } => show::audit_row(&asking.ask(Command::AuditShow { id })?, asking.output),

@@ -26,6 +26,16 @@ impl Control {
             token: query.token,
             code: query.code.clone(),
             kind: query.kind.clone(),
+            since: query.since,
+            until: query.until,
+            decision: query.decision.clone(),
+            endpoint: query.endpoint.clone(),
+            policy: query.policy.clone(),
+            actor: query.actor.clone(),
+            client: query.client.map(|address| address.to_string()),
+            correlation: query.correlation.clone(),
+            upstream_status: query.upstream_status,
+            min_duration: query.min_duration_ms.map(|millis| i64::from(millis) * 1000),
             before: query.before,
         };
         let rows = self.auditor.search(&filter).map_err(ControlError::failed)?;

@@ -1,6 +1,7 @@
 //! The operations as data: what the command line sends over the admin socket, or runs itself when nothing listens.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -87,7 +88,7 @@ pub enum Command {
     /// Reads the policy files again.
     PolicyReload,
     /// Searches audit rows, newest first.
-    AuditSearch(AuditQuery),
+    AuditSearch(Box<AuditQuery>),
     /// Shows one audit row.
     AuditShow { id: RequestId },
     /// Shows what the gateway is doing.
@@ -120,6 +121,26 @@ pub struct AuditQuery {
     pub code: Option<String>,
     /// Rows of one kind.
     pub kind: Option<String>,
+    /// Rows decided at this moment or later.
+    pub since: Option<Timestamp>,
+    /// Rows decided before this moment.
+    pub until: Option<Timestamp>,
+    /// `allowed` or `denied`.
+    pub decision: Option<String>,
+    /// Rows of one endpoint.
+    pub endpoint: Option<String>,
+    /// Rows that one policy decided.
+    pub policy: Option<String>,
+    /// Rows of one actor, written as rows show it.
+    pub actor: Option<String>,
+    /// Rows of requests from one address.
+    pub client: Option<IpAddr>,
+    /// Rows with one request id of the client.
+    pub correlation: Option<String>,
+    /// Rows to which the ERP answered with one status.
+    pub upstream_status: Option<u16>,
+    /// Rows that took at least so many milliseconds.
+    pub min_duration_ms: Option<u32>,
     /// Rows before this place.
     pub before: Option<i64>,
 }

@@ -135,7 +135,7 @@ impl Tour<'_> {
         // A denial is answered before its row is on disk, so the last row may be a moment behind.
         for _ in 0..100 {
             let query = AuditQuery { last: 40, ..AuditQuery::default() };
-            rows = self.operate(Command::AuditSearch(query)).await?.as_array().cloned().unwrap_or_default();
+            rows = self.operate(Command::AuditSearch(Box::new(query))).await?.as_array().cloned().unwrap_or_default();
             relays = rows.iter().filter(|row| row.get("kind").and_then(Value::as_str) == Some("relay")).count();
             if relays >= RELAYS {
                 break;

@@ -429,11 +429,11 @@ fn an_error_inside_of_an_answer_is_told_in_the_audit_row_and_the_client_gets_the
     let (code, detail) = outcome(&scene, ERROR.as_bytes());
     assert_eq!(code.as_deref(), Some("upstream_app_error"));
     assert!(detail.is_some_and(|detail| detail.contains("application_error") && !detail.contains("no stock")));
-    let found = scene.gateway.operate(Command::AuditSearch(erp_access::control::AuditQuery {
+    let found = scene.gateway.operate(Command::AuditSearch(Box::new(erp_access::control::AuditQuery {
         last: 10,
         code: Some("upstream_app_error".into()),
         ..Default::default()
-    }));
+    })));
     assert_eq!(found.expect("rows").as_array().map(Vec::len), Some(1), "it is found by its code");
 }
 

@@ -287,7 +287,7 @@ impl Gateway {
         let mut rows = Vec::new();
         for _ in 0..1000 {
             let query = AuditQuery { last: 100_000, kind: Some(kind.to_owned()), ..AuditQuery::default() };
-            let found = self.operate(Command::AuditSearch(query)).expect("rows");
+            let found = self.operate(Command::AuditSearch(Box::new(query))).expect("rows");
             rows.clone_from(found.as_array().expect("a list"));
             let settled = |row: &Value| row["decision"] == "denied" || !row["outcome"].is_null() || kind != "relay";
             if rows.len() >= at_least && rows.iter().all(settled) {
