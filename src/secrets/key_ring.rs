@@ -3,6 +3,7 @@
 use std::fmt;
 
 use aes_gcm_siv::{Aes256GcmSiv, KeyInit};
+use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use hkdf::Hkdf;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
@@ -21,6 +22,10 @@ pub enum HashPurpose {
     ApiKey,
     /// Portal sessions.
     PortalSession,
+    /// Records of the audit trail.
+    AuditRecord,
+    /// Spans of the audit trail.
+    AuditSpan,
 }
 
 /// HMAC-SHA-256 of a secret under a key of ours: enough to find it, of no use to a thief of the database.
@@ -66,7 +71,21 @@ pub struct DeriveError;
 
 /// Identifies an `APP_KEY` without telling anything about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct KeyId(pub(super) [u8; 4]);
+pub struct KeyId(pub(super) [u8; 4]);
+
+impl KeyId {
+    /// The bytes as stored.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 4] {
+        &self.0
+    }
+
+    /// The id whose stored bytes these are.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 4]) -> Self {
+        Self(bytes)
+    }
+}
 
 /// One `APP_KEY` with all that is derived from it.
 struct Derived {
@@ -74,6 +93,9 @@ struct Derived {
     token: Hmac<Sha256>,
     api_key: Hmac<Sha256>,
     portal_session: Hmac<Sha256>,
+    audit_record: Hmac<Sha256>,
+    audit_span: Hmac<Sha256>,
+    checkpoint: SigningKey,
     upstream_secret: Aes256GcmSiv,
     upstream_session: Aes256GcmSiv,
     totp: Aes256GcmSiv,
@@ -103,6 +125,9 @@ impl Derived {
             token: hash("hash/token")?,
             api_key: hash("hash/api-key")?,
             portal_session: hash("hash/portal-session")?,
+            audit_record: hash("hash/audit-record")?,
+            audit_span: hash("hash/audit-span")?,
+            checkpoint: SigningKey::from_bytes(&*derive("sign/audit-checkpoint")?),
             upstream_secret: seal("seal/upstream-secret")?,
             upstream_session: seal("seal/upstream-session")?,
             totp: seal("seal/totp")?,
@@ -131,13 +156,31 @@ impl KeyRing {
     /// The keyed hash of a secret. Allocates nothing.
     #[must_use]
     pub fn keyed_hash(&self, purpose: HashPurpose, secret: &[u8]) -> KeyedHash {
-        let mut mac = match purpose {
-            HashPurpose::Token => self.current.token.clone(),
-            HashPurpose::ApiKey => self.current.api_key.clone(),
-            HashPurpose::PortalSession => self.current.portal_session.clone(),
-        };
-        mac.update(secret);
-        KeyedHash(mac.finalize().into_bytes().into())
+        hash(&self.current, purpose, secret)
+    }
+
+    /// The keyed hash as the key with this id makes it; `None` where the ring does not hold that key.
+    #[must_use]
+    pub fn keyed_hash_by(&self, id: KeyId, purpose: HashPurpose, secret: &[u8]) -> Option<KeyedHash> {
+        self.by_id(id).map(|derived| hash(derived, purpose, secret))
+    }
+
+    /// The id of the key that is in use.
+    #[must_use]
+    pub fn current_id(&self) -> KeyId {
+        self.current.id
+    }
+
+    /// Signs a statement about the audit trail (Ed25519, RFC 8032).
+    #[must_use]
+    pub fn sign_checkpoint(&self, statement: &[u8]) -> [u8; 64] {
+        self.current.checkpoint.sign(statement).to_bytes()
+    }
+
+    /// The key with which anybody can check what [`KeyRing::sign_checkpoint`] signed.
+    #[must_use]
+    pub fn checkpoint_public_key(&self) -> [u8; 32] {
+        self.current.checkpoint.verifying_key().to_bytes()
     }
 
     pub(super) fn current_cipher(&self, purpose: SealPurpose) -> (KeyId, &Aes256GcmSiv) {
@@ -145,13 +188,35 @@ impl KeyRing {
     }
 
     pub(super) fn cipher_of(&self, id: KeyId, purpose: SealPurpose) -> Option<&Aes256GcmSiv> {
-        let all = std::iter::once(&self.current).chain(&self.predecessors);
-        all.filter(|derived| derived.id == id).map(|derived| cipher(derived, purpose)).next()
+        self.by_id(id).map(|derived| cipher(derived, purpose))
+    }
+
+    fn by_id(&self, id: KeyId) -> Option<&Derived> {
+        std::iter::once(&self.current).chain(&self.predecessors).find(|derived| derived.id == id)
     }
 
     pub(super) fn pepper(&self) -> &[u8; 32] {
         &self.current.pepper
     }
+}
+
+/// Whether a checkpoint's signature is that of this public key (strict verification: no weak keys).
+#[must_use]
+pub fn is_signed_by(public_key: &[u8; 32], statement: &[u8], signature: &[u8; 64]) -> bool {
+    VerifyingKey::from_bytes(public_key)
+        .is_ok_and(|key| key.verify_strict(statement, &Signature::from_bytes(signature)).is_ok())
+}
+
+fn hash(derived: &Derived, purpose: HashPurpose, secret: &[u8]) -> KeyedHash {
+    let mut mac = match purpose {
+        HashPurpose::Token => derived.token.clone(),
+        HashPurpose::ApiKey => derived.api_key.clone(),
+        HashPurpose::PortalSession => derived.portal_session.clone(),
+        HashPurpose::AuditRecord => derived.audit_record.clone(),
+        HashPurpose::AuditSpan => derived.audit_span.clone(),
+    };
+    mac.update(secret);
+    KeyedHash(mac.finalize().into_bytes().into())
 }
 
 fn cipher(derived: &Derived, purpose: SealPurpose) -> &Aes256GcmSiv {

@@ -6,6 +6,6 @@ mod password;
 mod sealed;
 
 pub use app_key::{AppKey, AppKeyError};
-pub use key_ring::{DeriveError, HashPurpose, KeyRing, KeyedHash};
+pub use key_ring::{DeriveError, HashPurpose, KeyId, KeyRing, KeyedHash, is_signed_by};
 pub use password::{HashingError, HashingSettings, PasswordHasher, Verified};
 pub use sealed::{Place, SealError, SealPurpose};
