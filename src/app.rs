@@ -107,6 +107,7 @@ impl Core {
         let auditor = Auditor::open(
             &settings::audit_settings(config),
             settings::queue_settings(config),
+            Arc::clone(&key_ring),
             Arc::clone(&world.clock),
         )?;
         let directory = Directory::load(Arc::clone(&store), world.clock.now(), Arc::clone(&world.entropy))?;

@@ -10,11 +10,13 @@ use r2d2_sqlite::SqliteConnectionManager;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::domain::{Clock, RequestId};
+use crate::secrets::KeyRing;
 
+use super::database::{self, AuditError, AuditSettings};
 use super::entry::{End, Entry, Outcome};
+use super::ledger::{self, Ledger, Record};
 use super::recover;
 use super::search::{self, Filter, Row};
-use super::table::{self, AuditError, AuditSettings, Record};
 use super::writer::{Job, Writer, WriterState};
 
 /// Memory that one row may take besides its previews: path, query, names, verdicts.
@@ -69,7 +71,7 @@ impl Auditor {
     /// # Errors
     /// When the file cannot be written or is of a newer version.
     pub fn migrate(settings: &AuditSettings) -> Result<(), AuditError> {
-        table::migrate(settings)
+        database::migrate(settings)
     }
 
     /// Opens `audit.db`, closes rows left open by a crash and starts the writer.
@@ -79,17 +81,20 @@ impl Auditor {
     pub fn open(
         settings: &AuditSettings,
         queue_settings: QueueSettings,
+        key_ring: Arc<KeyRing>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AuditError> {
-        let pool = table::open(settings)?;
-        let interrupted = recover::close_open_rows(&mut *pool.get()?, clock.now())?;
+        let pool = database::open(settings)?;
+        let mut connection = pool.get()?;
+        let mut ledger = Ledger::load(&mut connection, key_ring, queue_settings.node.clone(), clock.now())?;
+        let interrupted = recover::close_open_rows(&mut ledger, &mut connection, clock.now())?;
+        drop(connection);
         if interrupted > 0 {
             log::warn!("{interrupted} relays of the last run had no outcome; their audit rows now say `interrupted`");
         }
         let state = Arc::new(WriterState::default());
         let (queue, jobs) = channel();
-        let writer =
-            Writer::new(jobs, pool.clone(), queue_settings.node.clone(), Arc::clone(&state), Arc::clone(&clock));
+        let writer = Writer::new(jobs, pool.clone(), ledger, Arc::clone(&state), Arc::clone(&clock));
         let thread = std::thread::Builder::new()
             .name("audit-writer".into())
             .spawn(move || writer.run())
@@ -138,7 +143,7 @@ impl Auditor {
     /// # Errors
     /// When the database cannot be read.
     pub fn last_change(&self) -> Result<u64, AuditError> {
-        recover::last_change(&*self.pool.get()?)
+        Ok(u64::try_from(ledger::last_change(&*self.pool.get()?)?).unwrap_or(0))
     }
 
     /// The newest rows that fit the filter, newest first.

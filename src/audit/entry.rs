@@ -176,6 +176,14 @@ pub struct Entry {
     pub detail: Option<String>,
     /// The number of the change in the state database, so that each is recorded once.
     pub change: Option<u64>,
+    /// How many requests the row stands for: more than one only where a flood was folded.
+    pub repeats: u32,
+    /// What the schedule said, where it was asked: open or closed.
+    pub schedule: Option<Cow<'static, str>>,
+    /// The kill switch that was engaged over the request, or that none was.
+    pub kill_switch: Option<Cow<'static, str>>,
+    /// The protocol version and cipher of a connection under TLS.
+    pub tls: Option<Cow<'static, str>>,
 }
 
 /// The outcome record of a row.
@@ -212,33 +220,49 @@ pub struct Outcome {
 }
 
 impl Entry {
-    /// The row of something that the gateway does by itself; `None` without randomness for its id.
+    /// A row of which nothing else is known yet: a denial by default, of somebody unknown.
     #[must_use]
-    pub fn system(at: Timestamp, entropy: &dyn Entropy, operation: &'static str, subject: String) -> Option<Self> {
-        Some(Self {
-            id: RequestId::new(at, entropy).ok()?,
-            kind: Kind::System,
+    pub fn new(id: RequestId, kind: Kind, at: Timestamp) -> Self {
+        Self {
+            id,
+            kind,
             at,
             correlation: None,
-            actor: Actor::System,
+            actor: Actor::Unknown,
             account: None,
             credential: None,
             token: None,
             client: None,
-            method: operation.into(),
-            path: subject,
+            method: Cow::Borrowed(""),
+            path: String::new(),
             query: None,
             endpoint: None,
             policy: None,
             rule: None,
             policy_snapshot: None,
             generation: 0,
-            decision: Decision::Allowed,
+            decision: Decision::Denied,
             code: None,
             status: None,
             verdicts: Vec::new(),
             detail: None,
             change: None,
+            repeats: 1,
+            schedule: None,
+            kill_switch: None,
+            tls: None,
+        }
+    }
+
+    /// The row of something that the gateway does by itself; `None` without randomness for its id.
+    #[must_use]
+    pub fn system(at: Timestamp, entropy: &dyn Entropy, operation: &'static str, subject: String) -> Option<Self> {
+        Some(Self {
+            actor: Actor::System,
+            method: operation.into(),
+            path: subject,
+            decision: Decision::Allowed,
+            ..Self::new(RequestId::new(at, entropy).ok()?, Kind::System, at)
         })
     }
 }

@@ -4,18 +4,21 @@
 //! when the exchange is over. Denials and other rows that are over at once have a decision record only.
 
 mod auditor;
+mod chain;
+mod columns;
+mod database;
 mod entry;
+mod ledger;
 mod recover;
 mod redact;
 mod search;
-mod table;
 mod writer;
 
 pub use auditor::{AuditUnavailable, Auditor, Guarantee, OpenRow, QueueSettings, Slot};
+pub use database::{AuditError, AuditSettings, Synchronous};
 pub use entry::{Decision, End, Entry, Kind, Outcome, Step, Verdict};
 pub use redact::{ContentDescription, Preview, PreviewCollector, RedactionLists, Redactor};
 pub use search::{Filter, Row, StoredOutcome};
-pub use table::{AuditError, AuditSettings, Synchronous};
 
 #[cfg(test)]
 mod tests;

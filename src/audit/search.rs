@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use crate::domain::{AccountId, CredentialId, RequestId, TokenId};
 
-use super::table::AuditError;
+use super::database::AuditError;
 
 /// Which rows to show.
 #[derive(Debug, Clone, Default)]
@@ -155,7 +155,7 @@ const COLUMNS: &str = "decision.seq, decision.id, kind, decision.at, correlation
     upstream_peer, upstream_status, attempts, duration, upstream_duration, request_bytes, response_bytes,
     request_preview, response_preview";
 
-const FROM: &str = "FROM decision LEFT JOIN outcome ON outcome.id = decision.id";
+const FROM: &str = "FROM decision LEFT JOIN outcome ON outcome.decision_seq = decision.seq";
 
 pub(super) fn find(connection: &Connection, id: RequestId) -> Result<Option<Row>, AuditError> {
     let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} {FROM} WHERE decision.id = ?1"))?;

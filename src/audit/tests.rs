@@ -1,14 +1,22 @@
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::*;
 use crate::domain::{ManualClock, SystemEntropy};
+use crate::secrets::{AppKey, KeyRing};
 
 struct Trail {
     folder: tempfile::TempDir,
     auditor: Auditor,
+}
+
+/// One `APP_KEY` for all tests of this process.
+fn ring() -> Arc<KeyRing> {
+    static RING: OnceLock<Arc<KeyRing>> = OnceLock::new();
+    let new = || Arc::new(KeyRing::new(&AppKey::generate(&SystemEntropy).expect("entropy"), &[]).expect("derived"));
+    Arc::clone(RING.get_or_init(new))
 }
 
 fn settings(folder: &std::path::Path) -> AuditSettings {
@@ -30,7 +38,7 @@ fn open(folder: tempfile::TempDir, rows: usize) -> Trail {
         node: "test".into(),
     };
     let clock = Arc::new(ManualClock::at(Timestamp::UNIX_EPOCH));
-    let auditor = Auditor::open(&settings(folder.path()), queue, clock).expect("opened");
+    let auditor = Auditor::open(&settings(folder.path()), queue, ring(), clock).expect("opened");
     Trail { folder, auditor }
 }
 

@@ -11,7 +11,8 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use crate::domain::Clock;
 
 use super::auditor::AuditUnavailable;
-use super::table::{self, AuditError, Record};
+use super::database::AuditError;
+use super::ledger::{Ledger, Record};
 
 /// How long a failed batch waits before it is tried again without new work arriving.
 const RETRY: Duration = Duration::from_millis(250);
@@ -41,7 +42,7 @@ pub(super) enum Job {
 pub(super) struct Writer {
     jobs: Receiver<Job>,
     pool: r2d2::Pool<SqliteConnectionManager>,
-    node: String,
+    ledger: Ledger,
     state: Arc<WriterState>,
     clock: Arc<dyn Clock>,
     /// Records that nobody waits for and that could not be written yet; their room stays taken.
@@ -52,11 +53,11 @@ impl Writer {
     pub(super) fn new(
         jobs: Receiver<Job>,
         pool: r2d2::Pool<SqliteConnectionManager>,
-        node: String,
+        ledger: Ledger,
         state: Arc<WriterState>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { jobs, pool, node, state, clock, waiting: Vec::new() }
+        Self { jobs, pool, ledger, state, clock, waiting: Vec::new() }
     }
 
     pub(super) fn run(mut self) {
@@ -131,11 +132,12 @@ impl Writer {
         }
     }
 
-    fn append(&self, all: &[(Record, Option<OwnedSemaphorePermit>)]) -> Result<(), AuditError> {
+    fn append(&mut self, all: &[(Record, Option<OwnedSemaphorePermit>)]) -> Result<(), AuditError> {
         if all.is_empty() {
             return Ok(());
         }
-        table::append(&mut *self.pool.get()?, &self.node, all.iter().map(|(record, _)| record))
+        let now = self.clock.now();
+        self.ledger.append(&mut *self.pool.get()?, all.iter().map(|(record, _)| record), now)
     }
 
     fn report(&self, error: &AuditError) {

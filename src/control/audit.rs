@@ -66,29 +66,15 @@ pub(super) fn copy(control: &Control) -> std::result::Result<(), String> {
 fn row(control: &Control, change: RecordedChange) -> std::result::Result<Entry, String> {
     let id = RequestId::new(change.at, &*control.entropy).map_err(|error| error.to_string())?;
     Ok(Entry {
-        id,
-        kind: Kind::Change,
-        at: change.at,
-        correlation: None,
         actor: actor(&change.actor),
         account: change.account,
         credential: change.credential,
-        token: None,
-        client: None,
         method: Cow::Owned(change.operation),
         path: change.subject,
-        query: None,
-        endpoint: None,
-        policy: None,
-        rule: None,
-        policy_snapshot: None,
-        generation: 0,
         decision: Decision::Allowed,
-        code: None,
-        status: None,
-        verdicts: Vec::new(),
         detail: change.detail,
         change: Some(change.seq.0),
+        ..Entry::new(id, Kind::Change, change.at)
     })
 }
 

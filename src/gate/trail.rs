@@ -25,29 +25,12 @@ impl Trail {
             .into_owned();
         Self {
             entry: Entry {
-                id: asked.id,
-                kind: Kind::Relay,
-                at: asked.now,
                 correlation: accepted_correlation(asked.head.headers),
-                actor: Actor::Unknown,
-                account: None,
-                credential: None,
-                token: None,
                 client: asked.client,
                 method: method_text(asked.head.method),
                 path,
-                query: None,
-                endpoint: None,
-                policy: None,
-                rule: None,
-                policy_snapshot: None,
-                generation: 0,
-                decision: Decision::Denied,
-                code: None,
-                status: None,
                 verdicts: Vec::with_capacity(9),
-                detail: None,
-                change: None,
+                ..Entry::new(asked.id, Kind::Relay, asked.now)
             },
         }
     }

@@ -18,29 +18,12 @@ impl AttemptRow {
     pub(super) fn begin(asked: &TokenAsked<'_>, operation: &'static str) -> Self {
         Self {
             entry: Entry {
-                id: asked.id,
-                kind: Kind::TokenAttempt,
-                at: asked.now,
                 correlation: crate::gate::accepted_correlation(asked.headers),
-                actor: Actor::Unknown,
-                account: None,
-                credential: None,
-                token: None,
                 client: asked.client,
                 method: Cow::Borrowed("POST"),
                 path: operation.to_owned(),
-                query: None,
-                endpoint: None,
-                policy: None,
-                rule: None,
-                policy_snapshot: None,
-                generation: 0,
-                decision: Decision::Denied,
-                code: None,
-                status: None,
                 verdicts: Vec::with_capacity(4),
-                detail: None,
-                change: None,
+                ..Entry::new(asked.id, Kind::TokenAttempt, asked.now)
             },
         }
     }

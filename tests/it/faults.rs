@@ -114,8 +114,8 @@ fn killed_in_the_middle_of_a_thousand_relays_every_request_that_reached_the_erp_
     let open: i64 = prepared
         .audit()
         .query_row(
-            "SELECT COUNT(*) FROM decision LEFT JOIN outcome ON outcome.id = decision.id
-              WHERE kind = 'relay' AND decision = 'allowed' AND outcome.id IS NULL",
+            "SELECT COUNT(*) FROM decision LEFT JOIN outcome ON outcome.decision_seq = decision.seq
+              WHERE kind = 'relay' AND decision = 'allowed' AND outcome.seq IS NULL",
             [],
             |row| row.get(0),
         )

@@ -1,16 +1,12 @@
-//! The tables of `audit.db`: opening, migrations, the two inserts. Rows are append-only; triggers refuse the rest.
+//! The tables of `audit.db`: opening and migrations. Rows are append-only; triggers refuse the rest.
 
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use r2d2_sqlite::SqliteConnectionManager;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags};
 use rusqlite_migration::{M, Migrations, SchemaVersion};
-
-use crate::domain::RequestId;
-
-use super::entry::{Entry, Outcome};
 
 /// Something is wrong with `audit.db`.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +29,9 @@ pub enum AuditError {
     /// The database was written by a newer version.
     #[error("`{0}` was written by a newer version of erp-access; install that version, or restore a backup")]
     Newer(PathBuf),
+    /// The keys cannot seal.
+    #[error("the audit trail cannot be sealed: the APP_KEY in use is not in the key ring")]
+    Key,
     /// A row holds something that this version did not write.
     #[error("audit database: row {0} cannot be read: {1}")]
     Damaged(i64, String),
@@ -115,7 +114,101 @@ const MIGRATIONS: &[M<'_>] = &[M::up(
     CREATE TRIGGER decision_remains BEFORE DELETE ON decision BEGIN SELECT RAISE(ABORT, 'audit rows are append-only'); END;
     CREATE TRIGGER outcome_stays BEFORE UPDATE ON outcome BEGIN SELECT RAISE(ABORT, 'audit rows are append-only'); END;
     CREATE TRIGGER outcome_remains BEFORE DELETE ON outcome BEGIN SELECT RAISE(ABORT, 'audit rows are append-only'); END;",
-)];
+), M::up(SEALED)];
+
+/// One gapless sequence over both kinds of records, each with its mark, and the seals over spans of them. Rows are
+/// found over a database of their own (`index.rs`), so that writing them stays cheap.
+const SEALED: &str = "
+    DROP TRIGGER decision_stays;
+    DROP TRIGGER decision_remains;
+    DROP TRIGGER outcome_stays;
+    DROP TRIGGER outcome_remains;
+    DROP INDEX decision_change;
+    ALTER TABLE decision RENAME TO unsealed_decision;
+    ALTER TABLE outcome RENAME TO unsealed_outcome;
+    CREATE TABLE decision (
+        seq INTEGER PRIMARY KEY,
+        id BLOB NOT NULL,
+        kind TEXT NOT NULL,
+        at INTEGER NOT NULL,             -- microseconds since 1970-01-01T00:00:00Z
+        correlation TEXT,
+        actor TEXT NOT NULL,
+        account BLOB,
+        credential BLOB,
+        token BLOB,
+        client TEXT,
+        method TEXT NOT NULL,
+        path TEXT NOT NULL,
+        query TEXT,
+        endpoint TEXT,
+        policy TEXT,
+        rule TEXT,
+        policy_snapshot BLOB,
+        generation INTEGER NOT NULL,
+        decision TEXT NOT NULL,
+        code TEXT,
+        status INTEGER,
+        verdicts TEXT NOT NULL,          -- JSON: [[step, decision, note], ...]
+        detail TEXT,
+        change INTEGER,
+        node TEXT NOT NULL,
+        repeats INTEGER NOT NULL,        -- how many requests this row stands for
+        schedule TEXT,
+        kill_switch TEXT,
+        tls TEXT,
+        mac BLOB                         -- NULL: written before rows were sealed
+    ) STRICT;
+    CREATE UNIQUE INDEX decision_change ON decision (change) WHERE change IS NOT NULL;
+    CREATE TABLE outcome (
+        seq INTEGER PRIMARY KEY,
+        decision_seq INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        ended TEXT NOT NULL,
+        status INTEGER,
+        code TEXT,
+        detail TEXT,
+        upstream_peer TEXT,
+        upstream_status INTEGER,
+        attempts INTEGER NOT NULL,
+        duration INTEGER NOT NULL,       -- microseconds
+        upstream_duration INTEGER,       -- microseconds
+        request_bytes INTEGER NOT NULL,
+        response_bytes INTEGER NOT NULL,
+        request_preview TEXT,
+        response_preview TEXT,
+        mac BLOB
+    ) STRICT;
+    CREATE UNIQUE INDEX outcome_decision ON outcome (decision_seq);
+    INSERT INTO decision SELECT seq, id, kind, at, correlation, actor, account, credential, token, client, method,
+            path, query, endpoint, policy, rule, policy_snapshot, generation, decision, code, status, verdicts, detail,
+            change, node, 1, NULL, NULL, NULL, NULL
+        FROM unsealed_decision;
+    INSERT INTO outcome SELECT (SELECT MAX(seq) FROM unsealed_decision) + ROW_NUMBER() OVER (ORDER BY o.at, d.seq),
+            d.seq, o.at, o.ended, o.status, o.code, o.detail, o.upstream_peer, o.upstream_status, o.attempts, o.duration,
+            o.upstream_duration, o.request_bytes, o.response_bytes, o.request_preview, o.response_preview, NULL
+        FROM unsealed_outcome AS o JOIN unsealed_decision AS d ON d.id = o.id;
+    DROP TABLE unsealed_decision;
+    DROP TABLE unsealed_outcome;
+    CREATE TABLE seal (
+        last INTEGER PRIMARY KEY,
+        first INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        key BLOB NOT NULL,               -- which APP_KEY, by its id
+        head BLOB NOT NULL,
+        seal BLOB NOT NULL
+    ) STRICT;
+    CREATE TRIGGER decision_stays BEFORE UPDATE ON decision BEGIN SELECT RAISE(ABORT, 'audit rows are append-only'); END;
+    CREATE TRIGGER outcome_stays BEFORE UPDATE ON outcome BEGIN SELECT RAISE(ABORT, 'audit rows are append-only'); END;
+    CREATE TRIGGER seal_stays BEFORE UPDATE ON seal BEGIN SELECT RAISE(ABORT, 'audit rows are append-only'); END;
+    CREATE TRIGGER decision_remains BEFORE DELETE ON decision
+        WHEN OLD.seq > COALESCE((SELECT value FROM mark WHERE name = 'prune_through'), 0)
+        BEGIN SELECT RAISE(ABORT, 'audit rows are append-only'); END;
+    CREATE TRIGGER outcome_remains BEFORE DELETE ON outcome
+        WHEN OLD.seq > COALESCE((SELECT value FROM mark WHERE name = 'prune_through'), 0)
+        BEGIN SELECT RAISE(ABORT, 'audit rows are append-only'); END;
+    CREATE TRIGGER seal_remains BEFORE DELETE ON seal
+        WHEN OLD.last >= COALESCE((SELECT value FROM mark WHERE name = 'prune_through'), 0)
+        BEGIN SELECT RAISE(ABORT, 'audit rows are append-only'); END;";
 
 /// Brings `audit.db` to this version's format, creating it where it is missing.
 pub(super) fn migrate(settings: &AuditSettings) -> Result<(), AuditError> {
@@ -175,110 +268,4 @@ fn create_private(directory: &Path, file: &Path) -> Result<(), AuditError> {
     // SECURITY: the mode is set at creation; SQLite gives -wal and -shm the mode of the database.
     std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(file).map_err(failed)?;
     Ok(())
-}
-
-/// A record on its way to the tables.
-#[derive(Debug)]
-pub(super) enum Record {
-    /// The decision record of a row.
-    Decision(Box<Entry>),
-    /// The outcome record of a row.
-    Outcome(RequestId, Box<Outcome>),
-}
-
-/// Writes the records in one transaction: all or none.
-pub(super) fn append<'a>(
-    connection: &mut Connection,
-    node: &str,
-    records: impl Iterator<Item = &'a Record>,
-) -> Result<(), AuditError> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for record in records {
-        match record {
-            Record::Decision(entry) => insert_decision(&transaction, node, entry)?,
-            Record::Outcome(id, outcome) => insert_outcome(&transaction, id, outcome)?,
-        }
-    }
-    transaction.commit()?;
-    Ok(())
-}
-
-fn insert_decision(connection: &Connection, node: &str, entry: &Entry) -> Result<(), AuditError> {
-    let verdicts: Vec<_> = entry
-        .verdicts
-        .iter()
-        .map(|verdict| (verdict.step.as_str(), verdict.decision.as_str(), &*verdict.note))
-        .collect();
-    let verdicts = serde_json::to_string(&verdicts).unwrap_or_default();
-    connection
-        .prepare_cached(
-            "INSERT INTO decision (id, kind, at, correlation, actor, account, credential, token, client, method, path,
-                query, endpoint, policy, rule, policy_snapshot, generation, decision, code, status, verdicts, detail,
-                change, node)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,
-                ?22, ?23, ?24)
-             ON CONFLICT (change) WHERE change IS NOT NULL DO NOTHING",
-        )?
-        .execute(params![
-            entry.id.as_bytes(),
-            entry.kind.as_str(),
-            entry.at.as_microsecond(),
-            entry.correlation,
-            entry.actor.to_string(),
-            entry.account.as_ref().map(crate::domain::AccountId::as_bytes),
-            entry.credential.as_ref().map(crate::domain::CredentialId::as_bytes),
-            entry.token.as_ref().map(crate::domain::TokenId::as_bytes),
-            entry.client.map(|address| address.to_string()),
-            entry.method,
-            entry.path,
-            entry.query,
-            entry.endpoint.as_ref().map(crate::domain::EndpointId::as_str),
-            entry.policy.as_ref().map(crate::domain::PolicyName::as_str),
-            entry.rule.as_ref().map(crate::domain::RuleId::as_str),
-            entry.policy_snapshot,
-            i64::try_from(entry.generation).unwrap_or(i64::MAX),
-            entry.decision.as_str(),
-            entry.code.map(crate::domain::Code::as_str),
-            entry.status,
-            verdicts,
-            entry.detail,
-            entry.change.and_then(|change| i64::try_from(change).ok()),
-            node,
-        ])?;
-    Ok(())
-}
-
-/// An outcome whose decision was refused by the disk (and so never relayed) has nothing to close and is left out.
-fn insert_outcome(connection: &Connection, id: &RequestId, outcome: &Outcome) -> Result<(), AuditError> {
-    let end = outcome.end.unwrap_or(super::End::Aborted);
-    connection
-        .prepare_cached(
-            "INSERT INTO outcome (id, at, ended, status, code, detail, upstream_peer, upstream_status, attempts,
-                duration, upstream_duration, request_bytes, response_bytes, request_preview, response_preview)
-             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15
-              WHERE EXISTS (SELECT 1 FROM decision WHERE id = ?1)
-             ON CONFLICT (id) DO NOTHING",
-        )?
-        .execute(params![
-            id.as_bytes(),
-            outcome.at.as_microsecond(),
-            end.as_str(),
-            outcome.status,
-            outcome.code.map(crate::domain::Code::as_str),
-            outcome.detail,
-            outcome.upstream_peer.map(|peer| peer.to_string()),
-            outcome.upstream_status,
-            outcome.attempts,
-            micros(outcome.duration),
-            outcome.upstream_duration.map(micros),
-            i64::try_from(outcome.request_bytes).unwrap_or(i64::MAX),
-            i64::try_from(outcome.response_bytes).unwrap_or(i64::MAX),
-            outcome.request_preview.as_ref().map(|preview| &preview.text),
-            outcome.response_preview.as_ref().map(|preview| &preview.text),
-        ])?;
-    Ok(())
-}
-
-fn micros(duration: Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
