@@ -58,8 +58,9 @@ pub struct QueueSettings {
 pub struct Auditor {
     queue: Sender<Job>,
     room: Arc<Semaphore>,
-    settings: QueueSettings,
-    pool: r2d2::Pool<SqliteConnectionManager>,
+    pub(super) settings: QueueSettings,
+    pub(super) key_ring: Arc<KeyRing>,
+    pub(super) pool: r2d2::Pool<SqliteConnectionManager>,
     state: Arc<WriterState>,
     clock: Arc<dyn Clock>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -86,7 +87,8 @@ impl Auditor {
     ) -> Result<Self, AuditError> {
         let pool = database::open(settings)?;
         let mut connection = pool.get()?;
-        let mut ledger = Ledger::load(&mut connection, key_ring, queue_settings.node.clone(), clock.now())?;
+        let mut ledger =
+            Ledger::load(&mut connection, Arc::clone(&key_ring), queue_settings.node.clone(), clock.now())?;
         let interrupted = recover::close_open_rows(&mut ledger, &mut connection, clock.now())?;
         drop(connection);
         if interrupted > 0 {
@@ -105,6 +107,7 @@ impl Auditor {
             queue,
             room: Arc::new(Semaphore::new(exchanges)),
             settings: queue_settings,
+            key_ring,
             pool,
             state,
             clock,

@@ -73,7 +73,8 @@ pub(super) struct Seal {
     pub(super) at: i64,
     pub(super) key: KeyId,
     pub(super) head: Digest,
-    pub(super) seal: Digest,
+    /// The keyed hash of the head.
+    pub(super) code: Digest,
 }
 
 impl Seal {
@@ -90,9 +91,9 @@ impl Seal {
         at: i64,
         digests: impl Iterator<Item = Digest>,
     ) -> Option<Self> {
-        let mut seal = Self { first, last, at, key: ring.current_id(), head: [0; 32], seal: [0; 32] };
+        let mut seal = Self { first, last, at, key: ring.current_id(), head: [0; 32], code: [0; 32] };
         seal.head = seal.expected_head(before, digests);
-        seal.seal = seal.expected_seal(ring)?;
+        seal.code = seal.expected_code(ring)?;
         Some(seal)
     }
 
@@ -110,8 +111,8 @@ impl Seal {
         hash.finalize().into()
     }
 
-    /// What the seal must be; `None` where the ring does not hold the key.
-    pub(super) fn expected_seal(&self, ring: &KeyRing) -> Option<Digest> {
+    /// What the code must be; `None` where the ring does not hold the key.
+    pub(super) fn expected_code(&self, ring: &KeyRing) -> Option<Digest> {
         ring.keyed_hash_by(self.key, HashPurpose::AuditSpan, &self.head).map(|hash| *hash.as_bytes())
     }
 

@@ -64,13 +64,12 @@ impl Ledger {
         let newest = transaction
             .query_row("SELECT head FROM seal ORDER BY last DESC LIMIT 1", [], |row| row.get::<_, Digest>(0))
             .optional()?;
-        let head = match newest {
-            Some(head) => head,
-            None => {
-                let genesis = Seal::genesis(&ring, end, now.as_microsecond()).ok_or(AuditError::Key)?;
-                insert_seal(&transaction, &genesis)?;
-                genesis.head
-            }
+        let head = if let Some(head) = newest {
+            head
+        } else {
+            let genesis = Seal::genesis(&ring, end, now.as_microsecond()).ok_or(AuditError::Key)?;
+            insert_seal(&transaction, &genesis)?;
+            genesis.head
         };
         let recovered_to = mark(&transaction, "recovered_to")?;
         let open = open_rows(&transaction, recovered_to)?;
@@ -241,6 +240,6 @@ fn open_rows(connection: &Connection, recovered_to: i64) -> Result<HashMap<Reque
 fn insert_seal(connection: &Connection, seal: &Seal) -> Result<(), AuditError> {
     connection
         .prepare_cached("INSERT INTO seal (last, first, at, key, head, seal) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
-        .execute(params![seal.last, seal.first, seal.at, seal.key.as_bytes(), seal.head, seal.seal])?;
+        .execute(params![seal.last, seal.first, seal.at, seal.key.as_bytes(), seal.head, seal.code])?;
     Ok(())
 }

@@ -5,20 +5,28 @@
 
 mod auditor;
 mod chain;
+mod checkpoint;
 mod columns;
 mod database;
 mod entry;
+mod evidence;
 mod ledger;
 mod recover;
 mod redact;
+mod retention;
 mod search;
+mod verify;
 mod writer;
 
 pub use auditor::{AuditUnavailable, Auditor, Guarantee, OpenRow, QueueSettings, Slot};
+pub use checkpoint::Checkpoint;
 pub use database::{AuditError, AuditSettings, Synchronous};
 pub use entry::{Decision, End, Entry, Kind, Outcome, Step, Verdict};
+pub use evidence::{Anchor, PruneError, verify_copy};
 pub use redact::{ContentDescription, Preview, PreviewCollector, RedactionLists, Redactor};
+pub use retention::Pruned;
 pub use search::{Filter, Row, StoredOutcome};
+pub use verify::{Damage, Finding, Position, Progress};
 
 #[cfg(test)]
 mod tests;

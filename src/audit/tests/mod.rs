@@ -1,3 +1,5 @@
+mod evidence;
+
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -27,18 +29,21 @@ fn settings(folder: &std::path::Path) -> AuditSettings {
     }
 }
 
-fn open(folder: tempfile::TempDir, rows: usize) -> Trail {
-    Auditor::migrate(&settings(folder.path())).expect("migrated");
-    let queue = QueueSettings {
+fn queue(rows: usize) -> QueueSettings {
+    QueueSettings {
         rows,
         bytes: 64 * 1024 * 1024,
         preview_bytes: 1024,
         reserve_timeout: Duration::from_millis(10),
         guarantee: Guarantee::BeforeRelay,
         node: "test".into(),
-    };
+    }
+}
+
+fn open(folder: tempfile::TempDir, rows: usize) -> Trail {
+    Auditor::migrate(&settings(folder.path())).expect("migrated");
     let clock = Arc::new(ManualClock::at(Timestamp::UNIX_EPOCH));
-    let auditor = Auditor::open(&settings(folder.path()), queue, ring(), clock).expect("opened");
+    let auditor = Auditor::open(&settings(folder.path()), queue(rows), ring(), clock).expect("opened");
     Trail { folder, auditor }
 }
 

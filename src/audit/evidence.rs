@@ -1,0 +1,149 @@
+//! What can be asked about the trail's own integrity, and what ends it: retention.
+
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags};
+
+use super::auditor::{AuditUnavailable, Auditor};
+use super::checkpoint::{Checkpoint, hex};
+use super::database::AuditError;
+use super::entry::Entry;
+use super::retention::{self, PRUNE, Pruned};
+use super::verify::{self, Against, Position, Progress, seals};
+
+/// A place in the trail with the head of the chain there, noted outside of `audit.db`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Anchor {
+    /// The last record of the span.
+    pub sequence: i64,
+    /// The head of the chain.
+    pub head: [u8; 32],
+}
+
+/// Why old rows were not removed.
+#[derive(Debug, thiserror::Error)]
+pub enum PruneError {
+    /// The database.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The row that says so cannot be written: nothing was removed.
+    #[error("{0}, so nothing was removed")]
+    Unrecorded(#[from] AuditUnavailable),
+}
+
+impl Auditor {
+    /// Checks the next part of the trail, some ten thousand records at most.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn verify(
+        &self,
+        position: Position,
+        checkpoint: Option<&Checkpoint>,
+        anchor: Option<Anchor>,
+    ) -> Result<Progress, AuditError> {
+        let against = Against {
+            ring: Some(&self.key_ring),
+            checkpoint,
+            anchor: anchor.map(|anchor| (anchor.sequence, anchor.head)),
+        };
+        verify::next(&mut *self.pool.get()?, position, &against)
+    }
+
+    /// A position from which [`Auditor::verify`] goes on at this record, trusting what lies before it.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn position_at(&self, sequence: i64) -> Result<Position, AuditError> {
+        verify::from(&*self.pool.get()?, sequence)
+    }
+
+    /// The newest sealed place.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn anchor(&self) -> Result<Option<Anchor>, AuditError> {
+        let newest = seals(&*self.pool.get()?, "ORDER BY last DESC LIMIT 1", &[])?;
+        Ok(newest.first().map(|seal| Anchor { sequence: seal.last, head: seal.head }))
+    }
+
+    /// Whether the trail is the one of which this was noted, as far as that can be told without reading it.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn continues(&self, noted: Anchor) -> Result<bool, AuditError> {
+        let connection = self.pool.get()?;
+        let at = seals(&connection, "WHERE last >= ?1 ORDER BY last LIMIT 1", &[noted.sequence])?;
+        let Some(seal) = at.first() else { return Ok(false) };
+        if seal.last == noted.sequence {
+            return Ok(seal.head == noted.head);
+        }
+        // No seal there: right only where that part was pruned.
+        Ok(seals(&connection, "ORDER BY last LIMIT 1", &[])?.first().is_some_and(|first| first.last > noted.sequence))
+    }
+
+    /// A signed statement of the newest sealed place, to be kept outside of this host.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn checkpoint(&self) -> Result<Option<Checkpoint>, AuditError> {
+        let newest = seals(&*self.pool.get()?, "ORDER BY last DESC LIMIT 1", &[])?;
+        Ok(newest.first().map(|seal| {
+            let at = Timestamp::from_microsecond(seal.at).unwrap_or(Timestamp::UNIX_EPOCH);
+            Checkpoint::sign(&self.key_ring, &self.settings.node, seal.last, &seal.head, at)
+        }))
+    }
+
+    /// What [`Auditor::prune`] would remove: whole spans sealed before `cutoff`, none behind `keep_from`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn prunable(&self, cutoff: Timestamp, keep_from: Option<i64>) -> Result<Option<Pruned>, AuditError> {
+        let connection = self.pool.get()?;
+        let Some(seal) = retention::boundary(&connection, cutoff.as_microsecond(), keep_from)? else { return Ok(None) };
+        let records = retention::count_through(&connection, seal.last)?;
+        Ok(Some(Pruned { through: seal.last, head: hex(&seal.head), records }))
+    }
+
+    /// Removes what [`Auditor::prunable`] said, after `entry` with that as its detail is on disk.
+    ///
+    /// # Errors
+    /// When the row cannot be written; nothing is removed then. When the database fails; a later call goes on.
+    pub fn prune(&self, pruned: &Pruned, cutoff: Timestamp, entry: Entry) -> Result<(), PruneError> {
+        let detail = serde_json::json!({
+            "through": pruned.through, "head": pruned.head, "records": pruned.records, "sealed_before": cutoff,
+        });
+        let path = format!("records up to {}", pruned.through);
+        self.write_blocking(Entry { method: PRUNE.into(), path, detail: Some(detail.to_string()), ..entry })?;
+        retention::allow(&mut *self.pool.get().map_err(AuditError::from)?, pruned.through)?;
+        Ok(self.finish_pruning()?)
+    }
+
+    /// Removes what a pruning that was interrupted left.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn finish_pruning(&self) -> Result<(), AuditError> {
+        while retention::delete_some(&mut *self.pool.get()?)? {}
+        Ok(())
+    }
+}
+
+/// Checks the next part of a copy of `audit.db`, without any key: the chain and a checkpoint alone.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn verify_copy(file: &Path, position: Position, checkpoint: Option<&Checkpoint>) -> Result<Progress, AuditError> {
+    let name =
+        percent_encoding::percent_encode(file.as_os_str().as_encoded_bytes(), percent_encoding::NON_ALPHANUMERIC);
+    let mut log = file.as_os_str().to_owned();
+    log.push("-wal");
+    // A copy without its write-ahead log is complete; SQLite then needs no other file, so a read-only folder will do.
+    let how = if Path::new(&log).exists() { "mode=ro" } else { "immutable=1" };
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    let mut connection = Connection::open_with_flags(format!("file:{name}?{how}"), flags)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    verify::next(&mut connection, position, &Against { checkpoint, ..Against::default() })
+}
