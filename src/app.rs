@@ -126,6 +126,7 @@ impl Core {
             clock: Arc::clone(&world.clock),
             entropy: Arc::clone(&world.entropy),
         };
+        control.check_anchor();
         control.keep_policies();
         control.copy_changes();
         Ok(Self { control: Arc::new(control), vault: Arc::new(vault), _lock: lock })
@@ -177,6 +178,7 @@ pub struct App {
     listeners: Vec<BoundListener>,
     admin: AdminSocket,
     watcher: Option<Watcher>,
+    keep: Option<Duration>,
     server: config::Server,
     stop: Stop,
     _core: Core,
@@ -228,7 +230,8 @@ impl App {
         let watcher = config.policies.watch.then(|| watch(&control)).flatten();
         let gateway = Gateway::new(gate, tokens, peers, Arc::clone(&world.entropy), settings::proxy_settings(config));
         let server = config.server.clone();
-        Ok(Self { control, gateway, listeners, admin, watcher, server, stop: Stop::new(), _core: core })
+        let keep = Some(config.audit.keep).filter(|keep| !keep.is_zero());
+        Ok(Self { control, gateway, listeners, admin, watcher, keep, server, stop: Stop::new(), _core: core })
     }
 
     /// Where clients connect.
@@ -258,10 +261,12 @@ impl App {
         let control = Arc::clone(&self.control);
         record(&control, "start", &format!("{addresses:?}"));
         log::info!("listening on {addresses:?}; policies: generation {}", control.policies.current().generation());
-        let beside = Beside { control: Arc::clone(&control), admin: std::sync::Mutex::new(Some(self.admin)) };
+        let beside =
+            Beside { control: Arc::clone(&control), admin: std::sync::Mutex::new(Some(self.admin)), keep: self.keep };
         let ran = proxy::run(&self.server.to_yaml(), self.gateway, self.listeners, beside, self.stop);
         record(&control, "stop", "the gateway ends");
         control.auditor.stop();
+        control.keep_anchor();
         drop(self.watcher);
         Ok(ran?)
     }
@@ -304,6 +309,8 @@ fn record(control: &Control, operation: &'static str, subject: &str) {
 struct Beside {
     control: Arc<Control>,
     admin: std::sync::Mutex<Option<AdminSocket>>,
+    /// How long audit rows are kept; `None` for ever.
+    keep: Option<Duration>,
 }
 
 /// How often expired tokens are forgotten.
@@ -324,7 +331,7 @@ impl BackgroundService for Beside {
                     log::error!("the admin socket broke: {error}");
                 }
             }
-            () = housekeeping(&self.control) => {}
+            () = housekeeping(&self.control, self.keep) => {}
             _ = shutdown.changed() => {}
         }
         // The exchanges in progress have ended by now.
@@ -334,12 +341,16 @@ impl BackgroundService for Beside {
     }
 }
 
-async fn housekeeping(control: &Arc<Control>) {
+async fn housekeeping(control: &Arc<Control>, keep: Option<Duration>) {
     loop {
         tokio::time::sleep(HOUSEKEEPING).await;
         let control = Arc::clone(control);
         let done = tokio::task::spawn_blocking(move || {
             control.copy_changes();
+            control.keep_anchor();
+            if let Some(keep) = keep {
+                control.prune_old_rows(keep);
+            }
             control.directory.forget_expired_tokens(control.clock.now())
         });
         match done.await {

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
 use super::audit_search::AuditSearch;
+use super::evidence::{Prune, Verify};
 use crate::domain::{AccountName, CredentialId, PolicyName, RequestId, TokenId, UpstreamName};
 use crate::kill_switch::Scope;
 
@@ -375,6 +376,19 @@ pub enum Audit {
     Search(Box<AuditSearch>),
     /// Show one row with its decision path
     Show { id: RequestId },
+    /// Check that no row was changed, removed, inserted or moved
+    #[command(
+        after_help = "Exit codes: 0 intact, 1 damaged, 130 interrupted.\nExamples:\n  audit verify\n  audit verify --checkpoint 2026-10.json\n  audit verify --database copy-of-audit.db --checkpoint 2026-10.json"
+    )]
+    Verify(Verify),
+    /// Make a signed statement of what the history is now, to be kept outside of this host
+    Checkpoint {
+        /// Where to write it; a file that exists is not overwritten [default: standard output]
+        #[arg(long)]
+        file: Option<PathBuf>,
+    },
+    /// Remove old rows, in whole sealed spans; a row that says so is written first
+    Prune(Prune),
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

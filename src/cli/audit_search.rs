@@ -88,7 +88,7 @@ impl From<AuditSearch> for AuditQuery {
 }
 
 /// A moment as written, or so long ago.
-fn moment(text: &str) -> Result<Timestamp, String> {
+pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
     if let Ok(moment) = text.parse() {
         return Ok(moment);
     }

@@ -14,18 +14,25 @@ use crate::control::{Command, ControlError};
 
 use super::output::Failure;
 
-/// Sends the command to the gateway; `None` where none listens.
-pub(super) async fn over_socket(socket: &Path, command: &Command) -> Result<Option<Value>, Failure> {
-    let stream = match UnixStream::connect(socket).await {
-        Ok(stream) => stream,
+/// Whether a gateway listens there.
+pub(super) async fn is_there(socket: &Path) -> Result<bool, Failure> {
+    match UnixStream::connect(socket).await {
+        Ok(_) => Ok(true),
         Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused) => {
-            return Ok(None);
+            Ok(false)
         }
-        Err(error) => {
-            return Err(Failure::unreachable(format!("the admin socket `{}`: {error}", socket.display())));
-        }
-    };
-    exchange(stream, command).await.map(Some)
+        Err(error) => Err(unreachable(socket, &error)),
+    }
+}
+
+/// Sends the command to the gateway.
+pub(super) async fn over_socket(socket: &Path, command: &Command) -> Result<Value, Failure> {
+    let stream = UnixStream::connect(socket).await.map_err(|error| unreachable(socket, &error))?;
+    exchange(stream, command).await
+}
+
+fn unreachable(socket: &Path, error: &std::io::Error) -> Failure {
+    Failure::unreachable(format!("the admin socket `{}`: {error}", socket.display()))
 }
 
 async fn exchange(stream: UnixStream, command: &Command) -> Result<Value, Failure> {

@@ -4,6 +4,7 @@ mod arguments;
 mod audit_search;
 mod connection;
 mod demo;
+mod evidence;
 mod output;
 mod run;
 mod secret_input;

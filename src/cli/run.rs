@@ -1,19 +1,21 @@
 //! From what was typed to what is done.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde_json::Value;
+use tokio::runtime::Runtime;
 
 use super::arguments::{
     Account, Arguments, Audit, Credential, Db, Grant, Key, Kill, Noun, Output, Policy, Schedule, Session, Token,
     Upstream, UpstreamSecret,
 };
 use super::output::{self, Failure};
-use super::{connection, demo, secret_input, serve, setup, show};
+use super::{connection, demo, evidence, secret_input, serve, setup, show};
 use crate::app::{Core, World};
 use crate::config::{Admin, Config, Environment, Sources};
-use crate::control::{AuditQuery, Bounds, Command, SecretText, os_user};
+use crate::control::{AuditQuery, Bounds, Command, Control, SecretText, os_user};
 use crate::domain::{Actor, SystemClock, SystemEntropy};
 
 /// Denied or killed.
@@ -47,6 +49,45 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     }
 }
 
+/// What carries commands out.
+pub(super) struct Line {
+    runtime: Runtime,
+    end: End,
+}
+
+enum End {
+    /// A running gateway.
+    Socket(PathBuf),
+    /// This process, on the databases.
+    Here { control: Arc<Control>, _core: Core },
+}
+
+impl Line {
+    pub(super) fn ask(&self, command: Command) -> Result<Value, Failure> {
+        self.runtime.block_on(self.carry_out(command))
+    }
+
+    /// `None` when a person interrupts (Ctrl-C).
+    pub(super) fn ask_unless_interrupted(&self, command: Command) -> Result<Option<Value>, Failure> {
+        self.runtime.block_on(async {
+            tokio::select! {
+                answer = self.carry_out(command) => answer.map(Some),
+                _ = tokio::signal::ctrl_c() => Ok(None),
+            }
+        })
+    }
+
+    async fn carry_out(&self, command: Command) -> Result<Value, Failure> {
+        match &self.end {
+            End::Socket(socket) => connection::over_socket(socket, &command).await,
+            End::Here { control, .. } => {
+                let actor = Actor::Operator(os_user(rustix::process::getuid().as_raw()));
+                Ok(control.run(actor, command).await?)
+            }
+        }
+    }
+}
+
 /// Where to ask, and how to print the answer.
 pub(super) struct Asking {
     sources: Sources,
@@ -56,16 +97,20 @@ pub(super) struct Asking {
 impl Asking {
     /// Carries a command out: in the running gateway, else here on the databases.
     pub(super) fn ask(&self, command: Command) -> Result<Value, Failure> {
+        self.connect()?.ask(command)
+    }
+
+    /// The same for several commands.
+    pub(super) fn connect(&self) -> Result<Line, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::other)?;
         let admin = Admin::load(&self.sources).map_err(Failure::invalid)?;
-        if let Some(answer) = runtime.block_on(connection::over_socket(&admin.socket, &command))? {
-            return Ok(answer);
+        if runtime.block_on(connection::is_there(&admin.socket))? {
+            return Ok(Line { runtime, end: End::Socket(admin.socket) });
         }
         let config = Config::load(&self.sources).map_err(Failure::invalid)?;
         let core = Core::open(&config, &world()).map_err(Failure::other)?;
-        let actor = Actor::Operator(os_user(rustix::process::getuid().as_raw()));
         let control = core.control_with_sessions(&config, &world()).map_err(Failure::other)?;
-        Ok(runtime.block_on(control.run(actor, command))?)
+        Ok(Line { runtime, end: End::Here { control, _core: core } })
     }
 
     pub(super) fn print(&self, command: Command, columns: &[&str]) -> Result<ExitCode, Failure> {
@@ -191,6 +236,9 @@ fn audit(asking: &Asking, verb: Audit) -> Result<ExitCode, Failure> {
             let query = Box::new(AuditQuery::from(*search));
             show::audit_rows(&asking.ask(Command::AuditSearch(query))?, asking.output)
         }
+        Audit::Verify(arguments) => evidence::verify(asking, &arguments),
+        Audit::Checkpoint { file } => evidence::checkpoint(asking, file.as_deref()),
+        Audit::Prune(arguments) => evidence::prune(asking, &arguments),
         Audit::Show { id } => show::audit_row(&asking.ask(Command::AuditShow { id })?, asking.output),
     }
 }

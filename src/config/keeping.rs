@@ -79,6 +79,10 @@ pub struct Audit {
     pub preview_bytes: u64,
     /// What is secret besides what always is.
     pub redact: Redact,
+    /// Rows older than this are removed; zero keeps them for ever.
+    pub keep: Duration,
+    /// So many unauthenticated denials of one source have rows of their own within a minute; further ones are counted.
+    pub fold_after: u32,
     /// The name of this process in audit rows.
     pub node: String,
 }
@@ -128,6 +132,8 @@ impl Audit {
                     |node| scalar::text(node).map(str::to_owned),
                 ),
             }),
+            keep: section.duration("keep", Duration::ZERO, Duration::ZERO..=Duration::from_hours(24 * 36_500)),
+            fold_after: section.whole("fold_after", 20, 1..=1_000_000),
             node: section.value("node", host_name(), String::clone, node_id),
         }
     }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
+use crate::audit::{Checkpoint, Position};
 use crate::domain::{AccountName, CredentialId, PolicyName, RequestId, Secret, TokenId, UpstreamName};
 use crate::kill_switch::Scope;
 
@@ -91,6 +92,12 @@ pub enum Command {
     AuditSearch(Box<AuditQuery>),
     /// Shows one audit row.
     AuditShow { id: RequestId },
+    /// Checks the next part of the audit trail.
+    AuditVerify { position: Option<Position>, from: Option<i64>, checkpoint: Option<Checkpoint> },
+    /// Makes a signed statement of how far the audit trail goes.
+    AuditCheckpoint,
+    /// Removes audit rows that were sealed before a moment, or says what would be removed.
+    AuditPrune { before: Timestamp, dry_run: bool },
     /// Shows what the gateway is doing.
     Status,
 }

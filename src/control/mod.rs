@@ -4,6 +4,7 @@ mod accounts;
 mod audit;
 mod command;
 mod credentials;
+mod evidence;
 mod render;
 mod socket;
 mod state;
@@ -138,6 +139,11 @@ impl Control {
             Command::PolicyReload => self.reload_policies(actor),
             Command::AuditSearch(query) => self.search_audit(&query),
             Command::AuditShow { id } => self.show_audit(id),
+            Command::AuditVerify { position, from, checkpoint } => {
+                self.verify_audit(position, from, checkpoint.as_ref())
+            }
+            Command::AuditCheckpoint => self.audit_checkpoint(),
+            Command::AuditPrune { before, dry_run } => self.prune_audit(actor, before, dry_run),
             Command::Status => Ok(self.status()),
             // These need the async side and were taken by `run`.
             Command::CredentialIssue { .. }

@@ -4,6 +4,7 @@
 //! changes and the next number of that stream. All functions block.
 
 mod accounts;
+mod anchor;
 mod canary;
 mod changes;
 mod credentials;
