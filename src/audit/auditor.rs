@@ -14,9 +14,10 @@ use crate::secrets::KeyRing;
 
 use super::database::{self, AuditError, AuditSettings};
 use super::entry::{End, Entry, Outcome};
+use super::index::{self, Indexer};
 use super::ledger::{self, Ledger, Record};
 use super::recover;
-use super::search::{self, Filter, Row};
+use super::row::{Filter, Row};
 use super::writer::{Job, Writer, WriterState};
 
 /// Memory that one row may take besides its previews: path, query, names, verdicts.
@@ -63,6 +64,7 @@ pub struct Auditor {
     pub(super) pool: r2d2::Pool<SqliteConnectionManager>,
     state: Arc<WriterState>,
     clock: Arc<dyn Clock>,
+    indexer: Indexer,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -111,6 +113,7 @@ impl Auditor {
             pool,
             state,
             clock,
+            indexer: Indexer::start(&settings.file()),
             thread: Mutex::new(Some(thread)),
         })
     }
@@ -154,7 +157,22 @@ impl Auditor {
     /// # Errors
     /// When the database cannot be read.
     pub fn search(&self, filter: &Filter) -> Result<Vec<Row>, AuditError> {
-        search::search(&*self.pool.get()?, filter)
+        index::search(&*self.pool.get()?, self.indexer.reader().as_ref(), filter)
+    }
+
+    /// Rows that fit among the next records after `after`, oldest first, with the last record that was looked at.
+    /// `window` bounds how many records are looked at. Where `ended` is set, a relay counts where it ends.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn forward(
+        &self,
+        filter: &Filter,
+        after: i64,
+        window: i64,
+        ended: bool,
+    ) -> Result<(Vec<Row>, i64), AuditError> {
+        index::forward(&*self.pool.get()?, filter, (after, window), ended)
     }
 
     /// The row with this id.
@@ -162,7 +180,7 @@ impl Auditor {
     /// # Errors
     /// When the database cannot be read.
     pub fn find(&self, id: RequestId) -> Result<Option<Row>, AuditError> {
-        search::find(&*self.pool.get()?, id)
+        index::find(&*self.pool.get()?, self.indexer.reader().as_ref(), id)
     }
 
     /// Whether the last attempt to write failed.
@@ -186,6 +204,7 @@ impl Auditor {
         {
             log::error!("the audit writer ended by a panic");
         }
+        self.indexer.stop();
     }
 }
 

@@ -239,7 +239,7 @@ pub(super) fn open(settings: &AuditSettings) -> Result<r2d2::Pool<SqliteConnecti
             connection.busy_timeout(busy_timeout)?;
             connection.pragma_update(None, "synchronous", synchronous)?;
             connection.pragma_update(None, "foreign_keys", "ON")?;
-            connection.set_prepared_statement_cache_capacity(16);
+            connection.set_prepared_statement_cache_capacity(64);
             Ok(())
         });
     let connection = Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_WRITE)?;

@@ -10,11 +10,12 @@ mod columns;
 mod database;
 mod entry;
 mod evidence;
+mod index;
 mod ledger;
 mod recover;
 mod redact;
 mod retention;
-mod search;
+mod row;
 mod verify;
 mod writer;
 
@@ -25,7 +26,7 @@ pub use entry::{Decision, End, Entry, Kind, Outcome, Step, Verdict};
 pub use evidence::{Anchor, PruneError, verify_copy};
 pub use redact::{ContentDescription, Preview, PreviewCollector, RedactionLists, Redactor};
 pub use retention::Pruned;
-pub use search::{Filter, Row, StoredOutcome};
+pub use row::{Filter, Row, StoredOutcome};
 pub use verify::{Damage, Finding, Position, Progress};
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::control::AuditQuery;
-use crate::domain::{AccountName, CredentialId, TokenId};
+use crate::domain::{AccountName, CredentialId, RequestId, TokenId};
 
 /// Which rows; all that is given must hold.
 #[derive(Debug, clap::Args)]
@@ -52,6 +52,12 @@ pub struct AuditSearch {
     /// That one policy decided
     #[arg(long)]
     pub policy: Option<String>,
+    /// With this id; what `X-Request-Id` says in the answer
+    #[arg(long)]
+    pub id: Option<RequestId>,
+    /// Whose decision path or outcome says this, in any case of letters
+    #[arg(long, value_name = "TEXT")]
+    pub cause: Option<String>,
     /// To which the ERP answered with this status
     #[arg(long)]
     pub upstream_status: Option<u16>,
@@ -80,6 +86,8 @@ impl From<AuditSearch> for AuditQuery {
             actor: search.actor,
             client: search.client,
             correlation: search.correlation,
+            id: search.id,
+            cause: search.cause,
             upstream_status: search.upstream_status,
             min_duration_ms: search.min_duration,
             before: search.before,

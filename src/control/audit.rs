@@ -34,6 +34,8 @@ impl Control {
             actor: query.actor.clone(),
             client: query.client.map(|address| address.to_string()),
             correlation: query.correlation.clone(),
+            id: query.id,
+            cause: query.cause.clone(),
             upstream_status: query.upstream_status,
             min_duration: query.min_duration_ms.map(|millis| i64::from(millis) * 1000),
             before: query.before,

@@ -144,6 +144,10 @@ pub struct AuditQuery {
     pub client: Option<IpAddr>,
     /// Rows with one request id of the client.
     pub correlation: Option<String>,
+    /// The row with one id.
+    pub id: Option<RequestId>,
+    /// Rows whose decision path or outcome says this.
+    pub cause: Option<String>,
     /// Rows to which the ERP answered with one status.
     pub upstream_status: Option<u16>,
     /// Rows that took at least so many milliseconds.

@@ -1,12 +1,10 @@
-//! Questions about rows.
+//! A row as it stands in the trail, and what can be asked for.
 
 use jiff::Timestamp;
-use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use crate::domain::{AccountId, CredentialId, RequestId, TokenId};
 
-use super::database::AuditError;
+use super::checkpoint::hex;
 
 /// Which rows to show.
 #[derive(Debug, Clone, Default)]
@@ -43,6 +41,10 @@ pub struct Filter {
     pub upstream_status: Option<u16>,
     /// Rows that took at least so many microseconds.
     pub min_duration: Option<i64>,
+    /// The row with this id only.
+    pub id: Option<RequestId>,
+    /// Rows whose decision path or outcome says this, in any case of letters.
+    pub cause: Option<String>,
     /// Rows before this one only; for the next page.
     pub before: Option<i64>,
 }
@@ -98,6 +100,14 @@ pub struct Row {
     pub detail: Option<String>,
     /// The node that wrote it.
     pub node: String,
+    /// How many requests it stands for: more than one only where a flood was folded.
+    pub repeats: u32,
+    /// What the schedule said, where it was asked.
+    pub schedule: Option<String>,
+    /// What the kill switches said, where they were asked.
+    pub kill_switch: Option<String>,
+    /// The connection's TLS.
+    pub tls: Option<String>,
     /// How it ended.
     pub outcome: Option<StoredOutcome>,
 }
@@ -105,6 +115,8 @@ pub struct Row {
 /// The outcome as stored.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct StoredOutcome {
+    /// The place of this record.
+    pub seq: i64,
     /// When.
     pub at: Timestamp,
     /// How.
@@ -149,53 +161,16 @@ impl Row {
     }
 }
 
-const COLUMNS: &str = "decision.seq, decision.id, kind, decision.at, correlation, actor, account, credential, token,
+pub(super) const COLUMNS: &str =
+    "decision.seq, decision.id, kind, decision.at, correlation, actor, account, credential, token,
     client, method, path, query, endpoint, policy, rule, policy_snapshot, generation, decision, decision.code,
     decision.status, verdicts, decision.detail, node, outcome.at, ended, outcome.status, outcome.code, outcome.detail,
     upstream_peer, upstream_status, attempts, duration, upstream_duration, request_bytes, response_bytes,
-    request_preview, response_preview";
+    request_preview, response_preview, outcome.seq, repeats, schedule, kill_switch, tls";
 
-const FROM: &str = "FROM decision LEFT JOIN outcome ON outcome.decision_seq = decision.seq";
+pub(super) const FROM: &str = "FROM decision LEFT JOIN outcome ON outcome.decision_seq = decision.seq";
 
-pub(super) fn find(connection: &Connection, id: RequestId) -> Result<Option<Row>, AuditError> {
-    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} {FROM} WHERE decision.id = ?1"))?;
-    Ok(statement.query_row([id.as_bytes()], read_row).optional()?)
-}
-
-pub(super) fn search(connection: &Connection, filter: &Filter) -> Result<Vec<Row>, AuditError> {
-    let mut conditions = Vec::new();
-    let mut values = Vec::new();
-    let mut only = |condition: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            values.push(value);
-            conditions.push(format!("{condition} ?{}", values.len()));
-        }
-    };
-    only("account =", filter.account.map(|id| Value::Blob(id.as_bytes().to_vec())));
-    only("credential =", filter.credential.map(|id| Value::Blob(id.as_bytes().to_vec())));
-    only("token =", filter.token.map(|id| Value::Blob(id.as_bytes().to_vec())));
-    only("COALESCE(decision.code, outcome.code) =", filter.code.clone().map(Value::Text));
-    only("kind =", filter.kind.clone().map(Value::Text));
-    only("decision.at >=", filter.since.map(|at| Value::Integer(at.as_microsecond())));
-    only("decision.at <", filter.until.map(|at| Value::Integer(at.as_microsecond())));
-    only("decision =", filter.decision.clone().map(Value::Text));
-    only("endpoint =", filter.endpoint.clone().map(Value::Text));
-    only("policy =", filter.policy.clone().map(Value::Text));
-    only("actor =", filter.actor.clone().map(Value::Text));
-    only("client =", filter.client.clone().map(Value::Text));
-    only("correlation =", filter.correlation.clone().map(Value::Text));
-    only("upstream_status =", filter.upstream_status.map(|status| Value::Integer(status.into())));
-    only("duration >=", filter.min_duration.map(Value::Integer));
-    only("decision.seq <", filter.before.map(Value::Integer));
-    let wanted = if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
-    let limit = i64::try_from(filter.last).unwrap_or(i64::MAX);
-    let text = format!("SELECT {COLUMNS} {FROM} {wanted} ORDER BY decision.seq DESC LIMIT {limit}");
-    let mut statement = connection.prepare_cached(&text)?;
-    let rows = statement.query_map(params_from_iter(values), read_row)?;
-    rows.map(|row| row.map_err(AuditError::from)).collect()
-}
-
-fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+pub(super) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     let verdicts: String = row.get(21)?;
     Ok(Row {
         seq: row.get(0)?,
@@ -222,6 +197,10 @@ fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         verdicts: serde_json::from_str(&verdicts).unwrap_or_default(),
         detail: row.get(22)?,
         node: row.get(23)?,
+        repeats: row.get(39)?,
+        schedule: row.get(40)?,
+        kill_switch: row.get(41)?,
+        tls: row.get(42)?,
         outcome: read_outcome(row)?,
     })
 }
@@ -229,6 +208,7 @@ fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
 fn read_outcome(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<StoredOutcome>> {
     let Some(at) = row.get::<_, Option<i64>>(24)? else { return Ok(None) };
     Ok(Some(StoredOutcome {
+        seq: row.get(38)?,
         at: moment(at),
         ended: row.get(25)?,
         status: row.get(26)?,
@@ -248,12 +228,4 @@ fn read_outcome(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<StoredOutcom
 
 fn moment(micros: i64) -> Timestamp {
     Timestamp::from_microsecond(micros).unwrap_or(Timestamp::UNIX_EPOCH)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
