@@ -43,6 +43,7 @@ pub(super) fn queue_settings(config: &Config) -> QueueSettings {
         bytes: size(config.audit.queue_bytes),
         preview_bytes: size(config.audit.preview_bytes),
         reserve_timeout: config.audit.reserve_timeout,
+        fold_after: config.audit.fold_after,
         guarantee: match config.audit.guarantee {
             config::Guarantee::BeforeRelay => audit::Guarantee::BeforeRelay,
             config::Guarantee::AfterResponse => audit::Guarantee::AfterResponse,

@@ -14,6 +14,7 @@ use crate::secrets::KeyRing;
 
 use super::database::{self, AuditError, AuditSettings};
 use super::entry::{End, Entry, Outcome};
+use super::fold::Folder;
 use super::index::{self, Indexer};
 use super::ledger::{self, Ledger, Record};
 use super::recover;
@@ -48,6 +49,8 @@ pub struct QueueSettings {
     pub preview_bytes: usize,
     /// How long a request may wait for room.
     pub reserve_timeout: Duration,
+    /// So many unauthenticated denials of one source have rows of their own within a minute.
+    pub fold_after: u32,
     /// When a relay may begin.
     pub guarantee: Guarantee,
     /// The name of this node in each row.
@@ -65,6 +68,7 @@ pub struct Auditor {
     state: Arc<WriterState>,
     clock: Arc<dyn Clock>,
     indexer: Indexer,
+    folder: Arc<Folder>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -103,6 +107,7 @@ impl Auditor {
             .name("audit-writer".into())
             .spawn(move || writer.run())
             .map_err(|error| AuditError::File(settings.file(), error))?;
+        let folder = Arc::new(Folder::new(queue_settings.fold_after));
         let exchange_bytes = ROW_BYTES + 4 * queue_settings.preview_bytes;
         let exchanges = (queue_settings.rows / 2).min(queue_settings.bytes / exchange_bytes).max(1);
         Ok(Self {
@@ -114,6 +119,7 @@ impl Auditor {
             state,
             clock,
             indexer: Indexer::start(&settings.file()),
+            folder,
             thread: Mutex::new(Some(thread)),
         })
     }
@@ -130,7 +136,13 @@ impl Auditor {
                 .map_err(|_| AuditUnavailable)?
                 .map_err(|_| AuditUnavailable)?,
         };
-        Ok(Slot { room, queue: self.queue.clone(), guarantee: self.settings.guarantee, clock: Arc::clone(&self.clock) })
+        Ok(Slot {
+            room,
+            queue: self.queue.clone(),
+            guarantee: self.settings.guarantee,
+            folder: Arc::clone(&self.folder),
+            clock: Arc::clone(&self.clock),
+        })
     }
 
     /// Writes a row that is over at once, waiting for the commit. For the command line and for start and stop.
@@ -183,6 +195,11 @@ impl Auditor {
         index::find(&*self.pool.get()?, self.indexer.reader().as_ref(), id)
     }
 
+    /// Writes the rows of floods that have passed. For housekeeping.
+    pub fn write_folded(&self) {
+        write_folded(&self.queue, self.folder.passed(self.clock.now(), false));
+    }
+
     /// Whether the last attempt to write failed.
     #[must_use]
     pub fn is_failing(&self) -> bool {
@@ -197,6 +214,7 @@ impl Auditor {
 
     /// Writes what is queued and ends the writer. Rows given to it later are refused.
     pub fn stop(&self) {
+        write_folded(&self.queue, self.folder.passed(self.clock.now(), true));
         let _ = self.queue.send(Job::Stop);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread
@@ -221,6 +239,7 @@ pub struct Slot {
     room: OwnedSemaphorePermit,
     queue: Sender<Job>,
     guarantee: Guarantee,
+    folder: Arc<Folder>,
     clock: Arc<dyn Clock>,
 }
 
@@ -246,8 +265,12 @@ impl Slot {
         Ok(row)
     }
 
-    /// Records something that is over with this record, such as a denial, without waiting for the disk.
+    /// Records something that is over with this record, such as a denial, without waiting for the disk. One too many
+    /// of a flood is counted instead.
     pub fn close_with(self, entry: Entry) {
+        let unfolded = self.folder.take(entry);
+        write_folded(&self.queue, unfolded.passed);
+        let Some(entry) = unfolded.row else { return };
         let record = Record::Decision(Box::new(entry));
         if self.queue.send(Job::Write { record, committed: None, room: Some(self.room) }).is_err() {
             log::error!("an audit row came after the writer had stopped");
@@ -260,6 +283,16 @@ impl Slot {
     /// When the record could not be committed.
     pub async fn commit(self, entry: Entry) -> Result<(), AuditUnavailable> {
         commit(&self.queue, entry, Some(self.room)).await
+    }
+}
+
+/// Their number is bounded, so they need no room.
+fn write_folded(queue: &Sender<Job>, rows: Vec<Entry>) {
+    for entry in rows {
+        let record = Record::Decision(Box::new(entry));
+        if queue.send(Job::Write { record, committed: None, room: None }).is_err() {
+            log::error!("a folded audit row came after the writer had stopped");
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod columns;
 mod database;
 mod entry;
 mod evidence;
+mod fold;
 mod index;
 mod ledger;
 mod recover;

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::domain::{AccountId, CredentialId, RequestId, TokenId};
+use crate::domain::{AccountId, Cause, Code, CredentialId, RequestId, TokenId};
 
 use super::checkpoint::hex;
 
@@ -43,8 +43,10 @@ pub struct Filter {
     pub min_duration: Option<i64>,
     /// The row with this id only.
     pub id: Option<RequestId>,
+    /// Rows that were not served for this class of reasons only.
+    pub cause: Option<Cause>,
     /// Rows whose decision path or outcome says this, in any case of letters.
-    pub cause: Option<String>,
+    pub text: Option<String>,
     /// Rows before this one only; for the next page.
     pub before: Option<i64>,
 }
@@ -98,6 +100,8 @@ pub struct Row {
     pub verdicts: Vec<(String, String, String)>,
     /// More about it, as JSON.
     pub detail: Option<String>,
+    /// Who can do something about it, where it was not served.
+    pub cause: Option<String>,
     /// The node that wrote it.
     pub node: String,
     /// How many requests it stands for: more than one only where a flood was folded.
@@ -196,6 +200,7 @@ pub(super) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         status: row.get(20)?,
         verdicts: serde_json::from_str(&verdicts).unwrap_or_default(),
         detail: row.get(22)?,
+        cause: cause_of(row)?,
         node: row.get(23)?,
         repeats: row.get(39)?,
         schedule: row.get(40)?,
@@ -203,6 +208,11 @@ pub(super) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         tls: row.get(42)?,
         outcome: read_outcome(row)?,
     })
+}
+
+fn cause_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<String>> {
+    let code: Option<String> = row.get::<_, Option<String>>(19)?.or(row.get(27)?);
+    Ok(code.and_then(|code| Code::from_text(&code)).map(|code| code.cause().as_str().to_owned()))
 }
 
 fn read_outcome(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<StoredOutcome>> {

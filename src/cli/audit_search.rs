@@ -55,9 +55,12 @@ pub struct AuditSearch {
     /// With this id; what `X-Request-Id` says in the answer
     #[arg(long)]
     pub id: Option<RequestId>,
-    /// Whose decision path or outcome says this, in any case of letters
-    #[arg(long, value_name = "TEXT")]
+    /// Not served for one class of reasons: whose matter it is
+    #[arg(long, value_parser = ["client", "policy", "operator_control", "outage"])]
     pub cause: Option<String>,
+    /// Whose decision path or outcome says this, in any case of letters
+    #[arg(long)]
+    pub text: Option<String>,
     /// To which the ERP answered with this status
     #[arg(long)]
     pub upstream_status: Option<u16>,
@@ -88,6 +91,7 @@ impl From<AuditSearch> for AuditQuery {
             correlation: search.correlation,
             id: search.id,
             cause: search.cause,
+            text: search.text,
             upstream_status: search.upstream_status,
             min_duration_ms: search.min_duration,
             before: search.before,

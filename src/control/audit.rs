@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::accounts::no_account;
 use super::{AuditQuery, Control, ControlError, Result};
 use crate::audit::{Decision, Entry, Filter, Kind};
-use crate::domain::{Actor, RequestId};
+use crate::domain::{Actor, Cause, RequestId};
 use crate::store::{RecordedChange, Seq};
 
 /// Changes copied in one go.
@@ -15,11 +15,25 @@ const AT_ONCE: usize = 500;
 
 impl Control {
     pub(super) fn search_audit(&self, query: &AuditQuery) -> Result<Value> {
+        let rows = self.auditor.search(&self.filter(query)?).map_err(ControlError::failed)?;
+        serde_json::to_value(rows).map_err(ControlError::failed)
+    }
+
+    /// The filter that a query asks for.
+    pub(super) fn filter(&self, query: &AuditQuery) -> Result<Filter> {
         let account = match &query.account {
             Some(name) => Some(self.directory.snapshot().account_named(name).ok_or_else(|| no_account(name))?.id),
             None => None,
         };
-        let filter = Filter {
+        let cause = match &query.cause {
+            Some(text) => Some(Cause::from_text(text).ok_or_else(|| {
+                ControlError::invalid(format!(
+                    "`{text}` is no cause; there are client, policy, operator_control, outage"
+                ))
+            })?),
+            None => None,
+        };
+        Ok(Filter {
             last: if query.last == 0 { 20 } else { query.last },
             account,
             credential: query.credential,
@@ -35,13 +49,12 @@ impl Control {
             client: query.client.map(|address| address.to_string()),
             correlation: query.correlation.clone(),
             id: query.id,
-            cause: query.cause.clone(),
+            cause,
+            text: query.text.clone(),
             upstream_status: query.upstream_status,
             min_duration: query.min_duration_ms.map(|millis| i64::from(millis) * 1000),
             before: query.before,
-        };
-        let rows = self.auditor.search(&filter).map_err(ControlError::failed)?;
-        serde_json::to_value(rows).map_err(ControlError::failed)
+        })
     }
 
     pub(super) fn show_audit(&self, id: RequestId) -> Result<Value> {

@@ -146,8 +146,10 @@ pub struct AuditQuery {
     pub correlation: Option<String>,
     /// The row with one id.
     pub id: Option<RequestId>,
-    /// Rows whose decision path or outcome says this.
+    /// Rows that were not served for one class of reasons: `client`, `policy`, `operator_control`, `outage`.
     pub cause: Option<String>,
+    /// Rows whose decision path or outcome says this.
+    pub text: Option<String>,
     /// Rows to which the ERP answered with one status.
     pub upstream_status: Option<u16>,
     /// Rows that took at least so many milliseconds.

@@ -26,6 +26,14 @@ impl Cause {
             Self::Outage => "outage",
         }
     }
+
+    /// The cause whose stable text this is.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        [Self::Client, Self::Policy, Self::OperatorControl, Self::Outage]
+            .into_iter()
+            .find(|cause| cause.as_str() == text)
+    }
 }
 
 impl fmt::Display for Cause {

@@ -15,6 +15,7 @@ use crate::audit::checkpoint::hex;
 use crate::audit::database::AuditError;
 use crate::audit::ledger::mark;
 use crate::audit::verify::seals;
+use crate::domain::Code;
 
 /// How long the thread waits when it has caught up.
 const IDLE: Duration = Duration::from_millis(200);
@@ -165,6 +166,8 @@ impl<'a> Adding<'a> {
             Field::Kind,
             Field::Decision,
         ];
+        /// Where the code stands in what is read.
+        const CODE: usize = 5;
         let mut statement = trail.prepare_cached(
             "SELECT seq, at, id, correlation, token, code, credential, actor, client, account, endpoint, policy, kind,
                     decision
@@ -177,6 +180,7 @@ impl<'a> Adding<'a> {
             for (field, column) in FIELDS.into_iter().zip(2..) {
                 self.add(seq, field, bytes(row, column)?)?;
             }
+            self.cause(seq, row.get_ref(CODE)?)?;
             let zone = seq >> ZONE;
             span = match span {
                 Some((known, min, max)) if known == zone => Some((zone, min.min(at), max.max(at))),
@@ -199,6 +203,7 @@ impl<'a> Adding<'a> {
         while let Some(row) = rows.next()? {
             let (seq, at, duration): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
             self.add(seq, Field::Code, bytes(row, 3)?)?;
+            self.cause(seq, row.get_ref(3)?)?;
             self.add(seq, Field::UpstreamStatus, bytes(row, 4)?)?;
             let zone = seq >> ZONE;
             longest = match longest {
@@ -210,6 +215,11 @@ impl<'a> Adding<'a> {
             };
         }
         self.widen(longest.map(|(zone, at, _)| (zone, at, at)), longest.map_or(0, |(_, _, longest)| longest))
+    }
+
+    fn cause(&mut self, seq: i64, code: ValueRef<'_>) -> Result<(), AuditError> {
+        let code = code.as_str().ok().and_then(Code::from_text);
+        self.add(seq, Field::Cause, code.map(|code| code.cause().as_str().as_bytes()))
     }
 
     fn add(&mut self, seq: i64, field: Field, value: Option<&[u8]>) -> Result<(), AuditError> {

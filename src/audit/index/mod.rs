@@ -37,6 +37,7 @@ enum Field {
     Policy = 11,
     Kind = 12,
     Decision = 13,
+    Cause = 14,
 }
 
 /// The key of a value: 48 bits of a hash. That two values may share one costs a row that is read and put aside.
@@ -65,6 +66,7 @@ fn is_worth_a_key(field: Field, value: &[u8]) -> bool {
         | Field::Client
         | Field::Account
         | Field::Endpoint
-        | Field::Policy => true,
+        | Field::Policy
+        | Field::Cause => true,
     }
 }

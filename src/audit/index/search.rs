@@ -11,7 +11,7 @@ use super::{Field, SEGMENT, ZONE, is_worth_a_key, key};
 use crate::audit::database::AuditError;
 use crate::audit::ledger::end_of;
 use crate::audit::row::{COLUMNS, FROM, Filter, Row, read_row};
-use crate::domain::RequestId;
+use crate::domain::{Cause, Code, RequestId};
 
 /// The newest rows that fit, newest first.
 pub(in crate::audit) fn search(
@@ -95,8 +95,13 @@ impl Condition {
         all.only("correlation =", text(filter.correlation.as_ref()));
         all.only("upstream_status =", filter.upstream_status.map(|status| Value::Integer(status.into())));
         all.only("duration >=", filter.min_duration.map(Value::Integer));
-        if let Some(cause) = &filter.cause {
-            let place = all.bind(Value::Text(cause.to_lowercase()));
+        if let Some(cause) = filter.cause {
+            let codes = Code::ALL.iter().filter(|code| code.cause() == cause);
+            let places: Vec<_> = codes.map(|code| all.bind(Value::Text(code.as_str().to_owned()))).collect();
+            all.texts.push(format!("COALESCE(decision.code, outcome.code) IN ({})", places.join(", ")));
+        }
+        if let Some(said) = &filter.text {
+            let place = all.bind(Value::Text(said.to_lowercase()));
             let holds = |column: &str| format!("instr(lower({column}), {place}) > 0");
             all.texts.push(format!("({} OR {})", holds("verdicts"), holds("COALESCE(outcome.detail, '')")));
         }
@@ -267,6 +272,7 @@ fn keys(filter: &Filter) -> Vec<i64> {
     ask(Field::Token, filter.token.as_ref().map(|id| &id.as_bytes()[..]));
     ask(Field::UpstreamStatus, status.as_deref().map(str::as_bytes));
     ask(Field::Code, filter.code.as_deref().map(str::as_bytes));
+    ask(Field::Cause, filter.cause.map(Cause::as_str).map(str::as_bytes));
     ask(Field::Credential, credential.as_ref().map(|id| &id.as_bytes()[..]));
     ask(Field::Actor, filter.actor.as_deref().map(str::as_bytes));
     ask(Field::Client, filter.client.as_deref().map(str::as_bytes));

@@ -9,7 +9,7 @@ use super::database;
 use super::search::search;
 use crate::audit::database::{AuditSettings, Synchronous, migrate};
 use crate::audit::row::Filter;
-use crate::domain::{AccountId, CredentialId, RequestId, TokenId};
+use crate::domain::{AccountId, Cause, CredentialId, RequestId, TokenId};
 
 struct Scene {
     folder: tempfile::TempDir,
@@ -120,6 +120,7 @@ fn filters() -> impl Strategy<Value = Filter> {
         text(&["orders.list", "orders.none"]),
         text(&["rare", "other"]),
         text(&["rule 7", "HUNG"]),
+        some(vec![Cause::Policy, Cause::Outage, Cause::Client]),
         some(vec![200_u16, 503, 404]),
         some(vec![0_i64, 50, 95, 500]),
     );
@@ -142,9 +143,10 @@ fn filters() -> impl Strategy<Value = Filter> {
         decision: facts.2,
         endpoint: facts.3,
         policy: facts.4,
-        cause: facts.5,
-        upstream_status: facts.6,
-        min_duration: facts.7,
+        text: facts.5,
+        cause: facts.6,
+        upstream_status: facts.7,
+        min_duration: facts.8,
         since,
         until,
         before,

@@ -35,6 +35,7 @@ fn queue(rows: usize) -> QueueSettings {
         bytes: 64 * 1024 * 1024,
         preview_bytes: 1024,
         reserve_timeout: Duration::from_millis(10),
+        fold_after: 1000,
         guarantee: Guarantee::BeforeRelay,
         node: "test".into(),
     }
