@@ -22,7 +22,7 @@ pub use changes::{Change, ChangeTransaction, RecordedChange, Seq};
 pub use credentials::{Credential, CredentialKind, CredentialState, Grant};
 pub use database::{Store, StoreError, StoreSettings, Synchronous};
 pub use lock::StoreLock;
-pub use policies::PolicyText;
+pub use policies::{KeptSnapshot, PolicyText};
 pub use tokens::TokenRow;
 pub use upstreams::{SealedSecrets, SealedSession};
 pub use users::{NewUser, Role};

@@ -36,6 +36,8 @@ pub struct Place {
 pub struct Node {
     /// Where it begins.
     pub place: Place,
+    /// The last line of it, counted from 1.
+    pub last_line: usize,
     /// What it is.
     pub value: Value,
 }
@@ -184,11 +186,12 @@ impl<'s> Builder<'s> {
                     return refuse("the value is too long: its size is beyond 16 KiB");
                 }
                 let plain = style == ScalarStyle::Plain;
-                self.add(Node { place, value: Value::Scalar { text: text.into_owned(), plain } })
+                let last_line = self.last_line(place, span);
+                self.add(Node { place, last_line, value: Value::Scalar { text: text.into_owned(), plain } })
             }
             Event::SequenceStart(..) => self.descend(place, Open::List(place, Vec::new())),
             Event::MappingStart(..) => self.descend(place, Open::Map(place, Vec::new(), None)),
-            Event::SequenceEnd | Event::MappingEnd => self.ascend(),
+            Event::SequenceEnd | Event::MappingEnd => self.ascend(span),
             Event::StreamStart
             | Event::StreamEnd
             | Event::DocumentStart(..)
@@ -196,6 +199,16 @@ impl<'s> Builder<'s> {
             | Event::Comment(..) => Ok(()),
             _ => refuse("anchors and aliases (`&x`, `*x`) are not allowed here; write the value out"),
         }
+    }
+
+    /// The last line of a value. A block of text ends for the parser where something else begins.
+    fn last_line(&self, place: Place, span: Span) -> usize {
+        let (line, column) = (span.end.line(), span.end.col());
+        if line <= place.line {
+            return place.line;
+        }
+        let before = self.source.text.lines().nth(line - 1).unwrap_or_default().chars().take(column);
+        if before.into_iter().all(char::is_whitespace) { line - 1 } else { line }
     }
 
     fn descend(&mut self, place: Place, open: Open) -> Result<(), Problem> {
@@ -206,10 +219,21 @@ impl<'s> Builder<'s> {
         Ok(())
     }
 
-    fn ascend(&mut self) -> Result<(), Problem> {
+    fn ascend(&mut self, end: Span) -> Result<(), Problem> {
+        // What is indented ends with its last part; the parser sees the end only at what comes next. A bracket ends
+        // where it stands.
+        let bracket = if end.start == end.end { 0 } else { end.start.line() };
+        let last_line = |place: Place, last: Option<&Node>| {
+            last.map_or(place.line, |node| node.last_line).max(place.line).max(bracket)
+        };
         match self.open.pop() {
-            Some(Open::List(place, items)) => self.add(Node { place, value: Value::List(items) }),
-            Some(Open::Map(place, entries, _)) => self.add(Node { place, value: Value::Map(entries) }),
+            Some(Open::List(place, items)) => {
+                self.add(Node { place, last_line: last_line(place, items.last()), value: Value::List(items) })
+            }
+            Some(Open::Map(place, entries, _)) => {
+                let last_line = last_line(place, entries.last().map(|(_, value)| value));
+                self.add(Node { place, last_line, value: Value::Map(entries) })
+            }
             None => Ok(()),
         }
     }
