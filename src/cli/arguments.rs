@@ -374,7 +374,7 @@ pub enum Audit {
         after_help = "Examples:\n  audit search --since 24h --decision denied\n  audit search --account acme --code rate_limited -o ndjson\n  audit search --upstream-status 500 --min-duration 2000"
     )]
     Search(Box<AuditSearch>),
-    /// Show one row with its decision path
+    /// Show one row: the decision path in sentences, the policy text of then, and what today's policies say
     Show { id: RequestId },
     /// Check that no row was changed, removed, inserted or moved
     #[command(

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod audit_search;
+mod audit_show;
 mod connection;
 mod demo;
 mod evidence;

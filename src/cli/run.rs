@@ -12,7 +12,7 @@ use super::arguments::{
     Upstream, UpstreamSecret,
 };
 use super::output::{self, Failure};
-use super::{connection, demo, evidence, secret_input, serve, setup, show};
+use super::{audit_show, connection, demo, evidence, secret_input, serve, setup, show};
 use crate::app::{Core, World};
 use crate::config::{Admin, Config, Environment, Sources};
 use crate::control::{AuditQuery, Bounds, Command, Control, SecretText, os_user};
@@ -239,6 +239,6 @@ fn audit(asking: &Asking, verb: Audit) -> Result<ExitCode, Failure> {
         Audit::Verify(arguments) => evidence::verify(asking, &arguments),
         Audit::Checkpoint { file } => evidence::checkpoint(asking, file.as_deref()),
         Audit::Prune(arguments) => evidence::prune(asking, &arguments),
-        Audit::Show { id } => show::audit_row(&asking.ask(Command::AuditShow { id })?, asking.output),
+        Audit::Show { id } => audit_show::row(&asking.ask(Command::AuditShow { id })?, asking.output),
     }
 }

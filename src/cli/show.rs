@@ -100,34 +100,3 @@ pub(super) fn audit_rows(rows: &Value, output: Output) -> Result<ExitCode, Failu
     }
     Ok(ExitCode::SUCCESS)
 }
-
-/// One audit row with its decision path.
-pub(super) fn audit_row(row: &Value, output: Output) -> Result<ExitCode, Failure> {
-    if output != Output::Table {
-        output::print(row, &[], output)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let member = |value: &Value| value.as_str().map_or_else(|| safe(&value.to_string()), safe);
-    for (name, value) in row.as_object().into_iter().flatten() {
-        if !matches!(name.as_str(), "verdicts" | "outcome") && !value.is_null() {
-            line(&format!("{name:<16} {}", member(value)))?;
-        }
-    }
-    line("decision path")?;
-    let verdicts = row.get("verdicts").and_then(Value::as_array).cloned().unwrap_or_default();
-    for (number, verdict) in verdicts.iter().enumerate() {
-        let part = |index: usize| verdict.get(index).and_then(Value::as_str).map(safe).unwrap_or_default();
-        let mark = if part(1) == "allowed" { "passed" } else { "DENIED" };
-        line(&format!("  {}. {mark}  {:<18} {}", number + 1, part(0), part(2)))?;
-    }
-    match row.get("outcome").and_then(Value::as_object) {
-        None => line("outcome          none: the row is over with its decision, or the relay is in progress")?,
-        Some(outcome) => {
-            line("outcome")?;
-            for (name, value) in outcome.iter().filter(|(_, value)| !value.is_null()) {
-                line(&format!("  {name:<18} {}", member(value)))?;
-            }
-        }
-    }
-    Ok(ExitCode::SUCCESS)
-}

@@ -56,12 +56,6 @@ impl Control {
             before: query.before,
         })
     }
-
-    pub(super) fn show_audit(&self, id: RequestId) -> Result<Value> {
-        let row = self.auditor.find(id).map_err(ControlError::failed)?;
-        let row = row.ok_or_else(|| ControlError::not_found(format!("there is no audit row `{id}`")))?;
-        serde_json::to_value(row).map_err(ControlError::failed)
-    }
 }
 
 /// Gives each change of state its row, once: the changes are numbered, and the rows know their numbers.

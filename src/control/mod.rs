@@ -5,6 +5,7 @@ mod audit;
 mod command;
 mod credentials;
 mod evidence;
+mod explain;
 mod render;
 mod socket;
 mod state;

@@ -1,9 +1,13 @@
 //! Step 4: the endpoint exists, a granted policy allows it and none denies it; in a batch, for each of its parts.
 
+use jiff::Timestamp;
+
 use crate::audit::Step;
-use crate::directory::CredentialKind;
+use crate::directory::{Credential, CredentialKind};
 use crate::domain::Code;
-use crate::policy::{Allowed, Body, BodyForm, Facts, Grants, NotResolved, Operation, Operations, PolicySet, Route};
+use crate::policy::{
+    Allowed, Body, BodyForm, Facts, Grants, NotResolved, Operation, Operations, PolicySet, Refused, Route,
+};
 
 use super::authenticate::Known;
 use super::{Denial, Gate, RequestBody, Trail};
@@ -101,7 +105,7 @@ fn decide(
 ) -> Result<Allowed, Denial> {
     let asked = &known.running.request.asked;
     let head = &known.running.request.head;
-    let live = known.credential.grants.iter().filter(|grant| grant.expires_at.is_none_or(|at| at > asked.now));
+    let live = known.credential.grants.iter().filter(|grant| grant.is_live(asked.now));
     let mut names = live.map(|grant| &grant.policy);
     let grants = match known.credential.kind {
         CredentialKind::Bounded => Grants::Bounded(&mut names),
@@ -118,8 +122,30 @@ fn decide(
         // The row names the endpoint that stopped it, which in a batch need not be the first.
         trail.endpoint(operation.matched().endpoint().id());
         trail.decided_by(refused.policy(), refused.rule());
-        not_permitted(Step::Policy, refused.to_string())
+        not_permitted(Step::Policy, refused_because(&refused, &known.credential, asked.now))
     })
+}
+
+/// So many granted policies are named in a row.
+const NAMED: usize = 16;
+
+/// Why it is refused; where nothing allows it, also what was looked at, for grants change.
+fn refused_because(refused: &Refused, credential: &Credential, now: Timestamp) -> String {
+    match refused {
+        Refused::NoRuleMatched => {
+            let live = || credential.grants.iter().filter(|grant| grant.is_live(now));
+            let held: Vec<String> = live().take(NAMED).map(|grant| format!("`{}`", grant.policy)).collect();
+            let more = match live().count().saturating_sub(NAMED) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let held = if held.is_empty() { "nothing".to_owned() } else { held.join(", ") };
+            format!("{refused} (granted: {held}{more})")
+        }
+        Refused::DeniedByRule { .. } | Refused::ConditionFailed { .. } | Refused::PolicyBroken { .. } => {
+            refused.to_string()
+        }
+    }
 }
 
 /// The client sees no difference between unmapped, not granted and denied by a rule; the audit row does.

@@ -68,6 +68,10 @@ impl Candidates {
         if fitting.next().is_some() { Err(NotOne::Several) } else { Ok(endpoint) }
     }
 
+    pub(super) fn named(&self, id: &str) -> Option<&Arc<Endpoint>> {
+        self.endpoints.iter().map(|(endpoint, _)| endpoint).find(|endpoint| endpoint.id.as_str() == id)
+    }
+
     fn rules(&self) -> impl Iterator<Item = &BodyRule> {
         self.endpoints.iter().filter_map(|(endpoint, _)| endpoint.body.as_ref())
     }

@@ -81,6 +81,10 @@ impl Condition {
         }
     }
 
+    pub(super) fn uses_query(&self) -> bool {
+        self.uses_query
+    }
+
     fn query(&self, facts: &Facts<'_>) -> Result<serde_json::Map<String, serde_json::Value>, String> {
         let mut query = serde_json::Map::new();
         if !self.uses_query {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::condition::Condition;
 use super::endpoint::{Endpoint, Matched};
 use super::rules::{Effect, Policy, Rule};
 use super::set::PolicySet;
@@ -210,6 +211,15 @@ impl PolicySet {
         }
         by.sort_by_key(|allowed| (matches!(allowed.schedule, ScheduleUse::Named(..)), allowed.name()));
         Ok(Allowed { endpoint: Arc::clone(matched.shared_endpoint()), by })
+    }
+
+    /// Whether a rule of these policies looks at the query of a request at this endpoint.
+    pub fn looks_at_query<'n>(&self, matched: &Matched<'_>, mut held: impl Iterator<Item = &'n PolicyName>) -> bool {
+        let looks = |rule: &Rule| {
+            rule.endpoints.contains(matched.endpoint().id())
+                && rule.condition.as_ref().is_some_and(Condition::uses_query)
+        };
+        held.any(|name| self.policy(name).is_some_and(|policy| policy.rules.iter().any(looks)))
     }
 
     /// Everything that is mapped, in the hours of the default schedule. Without that schedule nothing.

@@ -156,6 +156,12 @@ impl<'p> Route<'p> {
         Ok(self.matched(endpoint))
     }
 
+    /// The endpoint with this id, where it is one of those at this method and path.
+    #[must_use]
+    pub fn named(&self, id: &str) -> Option<Matched<'p>> {
+        self.candidates.named(id).map(|endpoint| self.matched(endpoint))
+    }
+
     pub(super) fn candidates(&self) -> &'p Candidates {
         self.candidates
     }

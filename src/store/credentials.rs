@@ -63,6 +63,14 @@ pub struct Grant {
     pub expires_at: Option<Timestamp>,
 }
 
+impl Grant {
+    /// Whether it has not ended at this moment.
+    #[must_use]
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.expires_at.is_none_or(|at| at > now)
+    }
+}
+
 impl CredentialKind {
     /// The text as stored and shown.
     #[must_use]

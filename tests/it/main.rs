@@ -14,6 +14,7 @@ mod support;
 mod bodies;
 mod command_line;
 mod corpus;
+mod explain;
 mod faults;
 mod gate;
 mod lifecycle;
