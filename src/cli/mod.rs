@@ -6,6 +6,8 @@ mod audit_show;
 mod connection;
 mod demo;
 mod evidence;
+#[cfg_attr(not(test), expect(dead_code, reason = "`audit export` is about to use it"))]
+mod export_format;
 mod output;
 mod run;
 mod secret_input;
