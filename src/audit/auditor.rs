@@ -19,6 +19,7 @@ use super::index::{self, Indexer};
 use super::ledger::{self, Ledger, Record};
 use super::recover;
 use super::row::{Filter, Row};
+use super::stats::{self, Group, StatsBy};
 use super::writer::{Job, Writer, WriterState};
 
 /// Memory that one row may take besides its previews: path, query, names, verdicts.
@@ -185,6 +186,14 @@ impl Auditor {
         ended: bool,
     ) -> Result<(Vec<Row>, i64), AuditError> {
         index::forward(&*self.pool.get()?, filter, (after, window), ended)
+    }
+
+    /// The rows that fit the filter, counted in groups.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn stats(&self, filter: &Filter, by: StatsBy) -> Result<Vec<Group>, AuditError> {
+        stats::count(&*self.pool.get()?, self.indexer.reader().as_ref(), filter, by)
     }
 
     /// The row with this id.

@@ -7,6 +7,7 @@ mod auditor;
 mod chain;
 mod checkpoint;
 mod columns;
+mod condition;
 mod database;
 mod entry;
 mod evidence;
@@ -17,6 +18,7 @@ mod recover;
 mod redact;
 mod retention;
 mod row;
+mod stats;
 mod verify;
 mod writer;
 
@@ -28,6 +30,7 @@ pub use evidence::{Anchor, PruneError, verify_copy};
 pub use redact::{ContentDescription, Preview, PreviewCollector, RedactionLists, Redactor};
 pub use retention::Pruned;
 pub use row::{Filter, Row, StoredOutcome};
+pub use stats::{Group, GroupKey, StatsBy};
 pub use verify::{Damage, Finding, Position, Progress};
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
 use super::audit_search::AuditSearch;
+use super::audit_stats::AuditStats;
 use super::evidence::{Prune, Verify};
 use crate::domain::{AccountName, CredentialId, PolicyName, RequestId, TokenId, UpstreamName};
 use crate::kill_switch::Scope;
@@ -374,6 +375,11 @@ pub enum Audit {
         after_help = "Examples:\n  audit search --since 24h --decision denied\n  audit search --account acme --code rate_limited -o ndjson\n  audit search --upstream-status 500 --min-duration 2000"
     )]
     Search(Box<AuditSearch>),
+    /// Count rows in groups, of the last 24 hours unless `--since` or `--until` says otherwise
+    #[command(
+        after_help = "Examples:\n  audit stats\n  audit stats --by code --decision denied --since 7d\n  audit stats --by endpoint --account acme -o json"
+    )]
+    Stats(Box<AuditStats>),
     /// Show one row: the decision path in sentences, the policy text of then, and what today's policies say
     Show { id: RequestId },
     /// Check that no row was changed, removed, inserted or moved

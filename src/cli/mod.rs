@@ -3,6 +3,7 @@
 mod arguments;
 mod audit_search;
 mod audit_show;
+mod audit_stats;
 mod connection;
 mod demo;
 mod evidence;

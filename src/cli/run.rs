@@ -12,7 +12,7 @@ use super::arguments::{
     Upstream, UpstreamSecret,
 };
 use super::output::{self, Failure};
-use super::{audit_show, connection, demo, evidence, secret_input, serve, setup, show};
+use super::{audit_show, audit_stats, connection, demo, evidence, secret_input, serve, setup, show};
 use crate::app::{Core, World};
 use crate::config::{Admin, Config, Environment, Sources};
 use crate::control::{AuditQuery, Bounds, Command, Control, SecretText, os_user};
@@ -90,7 +90,7 @@ impl Line {
 
 /// Where to ask, and how to print the answer.
 pub(super) struct Asking {
-    sources: Sources,
+    pub(super) sources: Sources,
     pub(super) output: Output,
 }
 
@@ -236,6 +236,7 @@ fn audit(asking: &Asking, verb: Audit) -> Result<ExitCode, Failure> {
             let query = Box::new(AuditQuery::from(*search));
             show::audit_rows(&asking.ask(Command::AuditSearch(query))?, asking.output)
         }
+        Audit::Stats(stats) => audit_stats::run(asking, *stats),
         Audit::Verify(arguments) => evidence::verify(asking, &arguments),
         Audit::Checkpoint { file } => evidence::checkpoint(asking, file.as_deref()),
         Audit::Prune(arguments) => evidence::prune(asking, &arguments),

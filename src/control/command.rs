@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
-use crate::audit::{Checkpoint, Position};
+use crate::audit::{Checkpoint, Position, StatsBy};
 use crate::domain::{AccountName, CredentialId, PolicyName, RequestId, Secret, TokenId, UpstreamName};
 use crate::kill_switch::Scope;
 
@@ -90,6 +90,8 @@ pub enum Command {
     PolicyReload,
     /// Searches audit rows, newest first.
     AuditSearch(Box<AuditQuery>),
+    /// Counts audit rows in groups; without a time, those of the last 24 hours.
+    AuditStats { query: Box<AuditQuery>, by: StatsBy },
     /// Shows one audit row.
     AuditShow { id: RequestId },
     /// Checks the next part of the audit trail.

@@ -9,6 +9,7 @@ mod explain;
 mod render;
 mod socket;
 mod state;
+mod stats;
 mod upstreams;
 
 use std::sync::Arc;
@@ -139,6 +140,7 @@ impl Control {
             Command::UpstreamShow { upstream, account } => self.show_upstream(&Whose { upstream, account }),
             Command::PolicyReload => self.reload_policies(actor),
             Command::AuditSearch(query) => self.search_audit(&query),
+            Command::AuditStats { query, by } => self.count_audit(&query, by),
             Command::AuditShow { id } => self.show_audit(id),
             Command::AuditVerify { position, from, checkpoint } => {
                 self.verify_audit(position, from, checkpoint.as_ref())

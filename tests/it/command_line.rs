@@ -198,6 +198,8 @@ fn every_verb_explains_itself() {
         &["policy", "test"],
         &["upstream", "secret", "set"],
         &["audit", "search"],
+        &["audit", "show"],
+        &["audit", "stats"],
     ];
     for verb in verbs {
         let output = program().args(*verb).arg("--help").output().expect("help");

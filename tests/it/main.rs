@@ -20,6 +20,7 @@ mod gate;
 mod lifecycle;
 mod peers;
 mod relay;
+mod stats;
 mod token;
 mod tryton;
 mod upstreams;

@@ -8,10 +8,11 @@ use rusqlite::{Connection, OptionalExtension as _, params_from_iter};
 
 use super::database::Progress;
 use super::{Field, SEGMENT, ZONE, is_worth_a_key, key};
+use crate::audit::condition::Condition;
 use crate::audit::database::AuditError;
 use crate::audit::ledger::end_of;
-use crate::audit::row::{COLUMNS, FROM, Filter, Row, read_row};
-use crate::domain::{Cause, Code, RequestId};
+use crate::audit::row::{Filter, Row};
+use crate::domain::{Cause, RequestId};
 
 /// The newest rows that fit, newest first.
 pub(in crate::audit) fn search(
@@ -69,70 +70,6 @@ pub(in crate::audit) fn forward(
     Ok((rows, to))
 }
 
-/// What the filter says, as SQL.
-struct Condition {
-    texts: Vec<String>,
-    values: Vec<Value>,
-}
-
-impl Condition {
-    fn of(filter: &Filter) -> Self {
-        let mut all = Self { texts: Vec::new(), values: Vec::new() };
-        let blob = |id: &[u8; 16]| Value::Blob(id.to_vec());
-        all.only("decision.id =", filter.id.as_ref().map(|id| blob(id.as_bytes())));
-        all.only("account =", filter.account.as_ref().map(|id| blob(id.as_bytes())));
-        all.only("credential =", filter.credential.as_ref().map(|id| blob(id.as_bytes())));
-        all.only("token =", filter.token.as_ref().map(|id| blob(id.as_bytes())));
-        all.only("COALESCE(decision.code, outcome.code) =", text(filter.code.as_ref()));
-        all.only("kind =", text(filter.kind.as_ref()));
-        all.only("decision.at >=", filter.since.map(|at| Value::Integer(at.as_microsecond())));
-        all.only("decision.at <", filter.until.map(|at| Value::Integer(at.as_microsecond())));
-        all.only("decision =", text(filter.decision.as_ref()));
-        all.only("endpoint =", text(filter.endpoint.as_ref()));
-        all.only("policy =", text(filter.policy.as_ref()));
-        all.only("actor =", text(filter.actor.as_ref()));
-        all.only("client =", text(filter.client.as_ref()));
-        all.only("correlation =", text(filter.correlation.as_ref()));
-        all.only("upstream_status =", filter.upstream_status.map(|status| Value::Integer(status.into())));
-        all.only("duration >=", filter.min_duration.map(Value::Integer));
-        if let Some(cause) = filter.cause {
-            let codes = Code::ALL.iter().filter(|code| code.cause() == cause);
-            let places: Vec<_> = codes.map(|code| all.bind(Value::Text(code.as_str().to_owned()))).collect();
-            all.texts.push(format!("COALESCE(decision.code, outcome.code) IN ({})", places.join(", ")));
-        }
-        if let Some(said) = &filter.text {
-            let place = all.bind(Value::Text(said.to_lowercase()));
-            let holds = |column: &str| format!("instr(lower({column}), {place}) > 0");
-            all.texts.push(format!("({} OR {})", holds("verdicts"), holds("COALESCE(outcome.detail, '')")));
-        }
-        all
-    }
-
-    fn only(&mut self, condition: &str, value: Option<Value>) {
-        if let Some(value) = value {
-            let place = self.bind(value);
-            self.texts.push(format!("{condition} {place}"));
-        }
-    }
-
-    fn bind(&mut self, value: Value) -> String {
-        self.values.push(value);
-        format!("?{}", self.values.len())
-    }
-
-    fn rows(&self, trail: &Connection, range: &str, order: &str) -> Result<Vec<Row>, AuditError> {
-        let all: Vec<_> = std::iter::once(range).chain(self.texts.iter().map(String::as_str)).collect();
-        let text = format!("SELECT {COLUMNS} {FROM} WHERE {} {order}", all.join(" AND "));
-        let mut statement = trail.prepare_cached(&text)?;
-        let rows = statement.query_map(params_from_iter(&self.values), read_row)?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-}
-
-fn text(text: Option<&String>) -> Option<Value> {
-    text.map(|text| Value::Text(text.clone()))
-}
-
 struct Search<'a> {
     trail: &'a Connection,
     condition: Condition,
@@ -157,7 +94,7 @@ impl Search<'_> {
     }
 
     fn take(&mut self, from: i64, to: i64) -> Result<(), AuditError> {
-        let mut condition = Condition { texts: self.condition.texts.clone(), values: self.condition.values.clone() };
+        let mut condition = self.condition.clone();
         let (from, to) = (condition.bind(Value::Integer(from)), condition.bind(Value::Integer(to)));
         let limit = condition.bind(Value::Integer(i64::try_from(self.wanted - self.found.len()).unwrap_or(i64::MAX)));
         let range = format!("decision.seq BETWEEN {from} AND {to}");
@@ -282,6 +219,22 @@ fn keys(filter: &Filter) -> Vec<i64> {
     ask(Field::Kind, filter.kind.as_deref().map(str::as_bytes));
     ask(Field::Decision, filter.decision.as_deref().map(str::as_bytes));
     keys
+}
+
+/// Narrows a condition to the records between which rows of the asked time lie, as far as the index knows.
+pub(in crate::audit) fn narrow(
+    condition: &mut Condition,
+    index: Option<&Connection>,
+    filter: &Filter,
+) -> Result<(), AuditError> {
+    let Some(index) = index else { return Ok(()) };
+    let snapshot = index.unchecked_transaction()?;
+    let indexed_to = Progress::read(&snapshot)?.indexed_to;
+    let (low, high) = bounds(&snapshot, filter)?;
+    let known = condition.bind(Value::Integer(indexed_to));
+    let (low, high) = (condition.bind(Value::Integer(low.min(indexed_to))), condition.bind(Value::Integer(high)));
+    condition.and(format!("decision.seq >= {low} AND (decision.seq <= {high} OR decision.seq > {known})"));
+    Ok(())
 }
 
 /// The records between which rows of the asked time lie.

@@ -6,7 +6,7 @@ use csv::{QuoteStyle, Terminator, WriterBuilder};
 use serde_json::Value;
 
 /// The columns: members of a row, those of its outcome with `outcome_` before them.
-pub(super) const COLUMNS: [&str; 39] = [
+pub(super) const COLUMNS: [&str; 44] = [
     "seq",
     "id",
     "kind",
@@ -30,8 +30,13 @@ pub(super) const COLUMNS: [&str; 39] = [
     "status",
     "verdicts",
     "detail",
+    "cause",
     "node",
     "repeats",
+    "schedule",
+    "kill_switch",
+    "tls",
+    "outcome_seq",
     "outcome_at",
     "outcome_ended",
     "outcome_status",

@@ -35,7 +35,11 @@ fn row(kind: &str, method: &str, path: &str) -> Row {
         verdicts: vec![("request".into(), "allowed".into(), "one meaning".into())],
         detail: None,
         node: "node-1".into(),
+        cause: None,
         repeats: 1,
+        schedule: None,
+        kill_switch: None,
+        tls: None,
         outcome: None,
     }
 }
@@ -55,6 +59,7 @@ fn relay() -> Row {
         rule: Some("read".into()),
         decision: "allowed".into(),
         outcome: Some(StoredOutcome {
+            seq: 8,
             at: at(),
             ended: "completed".into(),
             status: Some(200),

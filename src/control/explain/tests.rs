@@ -36,7 +36,11 @@ fn row(kind: &str, method: &str, path: &str) -> Row {
         verdicts: Vec::new(),
         detail: None,
         node: "n".into(),
+        cause: None,
         repeats: 1,
+        schedule: None,
+        kill_switch: None,
+        tls: None,
         outcome: None,
     }
 }
@@ -51,6 +55,7 @@ fn verdict(step: &str, decision: &str, note: &str) -> (String, String, String) {
 
 fn exchange(ended: End) -> StoredOutcome {
     StoredOutcome {
+        seq: 8,
         at: at(),
         ended: ended.as_str().into(),
         status: Some(200),
