@@ -18,7 +18,7 @@ use super::fold::Folder;
 use super::index::{self, Indexer};
 use super::ledger::{self, Ledger, Record};
 use super::recover;
-use super::row::{Filter, Row};
+use super::row::{Filter, Passed, Row};
 use super::stats::{self, Group, StatsBy};
 use super::writer::{Job, Writer, WriterState};
 
@@ -173,19 +173,19 @@ impl Auditor {
         index::search(&*self.pool.get()?, self.indexer.reader().as_ref(), filter)
     }
 
-    /// Rows that fit among the next records after `after`, oldest first, with the last record that was looked at.
-    /// `window` bounds how many records are looked at. Where `ended` is set, a relay counts where it ends.
+    /// The next part of the trail after this record, oldest first: a bounded number of records, none behind `through`.
+    /// Without `after` it says where the trail ends. Where `ended` is set, a relay counts where its outcome stands.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub fn forward(
         &self,
         filter: &Filter,
-        after: i64,
-        window: i64,
+        after: Option<i64>,
+        through: Option<i64>,
         ended: bool,
-    ) -> Result<(Vec<Row>, i64), AuditError> {
-        index::forward(&*self.pool.get()?, filter, (after, window), ended)
+    ) -> Result<Passed, AuditError> {
+        index::forward(&*self.pool.get()?, filter, after, through, ended)
     }
 
     /// The rows that fit the filter, counted in groups.

@@ -29,7 +29,7 @@ pub use entry::{Decision, End, Entry, Kind, Outcome, Step, Verdict};
 pub use evidence::{Anchor, PruneError, verify_copy};
 pub use redact::{ContentDescription, Preview, PreviewCollector, RedactionLists, Redactor};
 pub use retention::Pruned;
-pub use row::{Filter, Row, StoredOutcome};
+pub use row::{Filter, Passed, Row, StoredOutcome};
 pub use stats::{Group, GroupKey, StatsBy};
 pub use verify::{Damage, Finding, Position, Progress};
 

@@ -116,6 +116,17 @@ pub struct Row {
     pub outcome: Option<StoredOutcome>,
 }
 
+/// A part of the trail that was gone through.
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+pub struct Passed {
+    /// The rows in it that fit, oldest first.
+    pub rows: Vec<Row>,
+    /// The last record that was looked at.
+    pub checked_to: i64,
+    /// The last record that is to be looked at.
+    pub end: i64,
+}
+
 /// The outcome as stored.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct StoredOutcome {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
+use super::audit_export::{Export, Tail};
 use super::audit_search::AuditSearch;
 use super::audit_stats::AuditStats;
 use super::evidence::{Prune, Verify};
@@ -382,6 +383,14 @@ pub enum Audit {
     Stats(Box<AuditStats>),
     /// Show one row: the decision path in sentences, the policy text of then, and what today's policies say
     Show { id: RequestId },
+    /// Show the newest rows, oldest first, and go on with new ones
+    #[command(after_help = "Examples:\n  audit tail -f --decision denied\n  audit tail -f --account acme -o ndjson")]
+    Tail(Box<Tail>),
+    /// Write all rows that fit, oldest first; the export leaves a row itself
+    #[command(
+        after_help = "Examples:\n  audit export --since 24h > day.ndjson\n  audit export --format csv --account acme --file acme.csv"
+    )]
+    Export(Box<Export>),
     /// Check that no row was changed, removed, inserted or moved
     #[command(
         after_help = "Exit codes: 0 intact, 1 damaged, 130 interrupted.\nExamples:\n  audit verify\n  audit verify --checkpoint 2026-10.json\n  audit verify --database copy-of-audit.db --checkpoint 2026-10.json"

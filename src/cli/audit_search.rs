@@ -1,4 +1,4 @@
-//! The filters of `audit search`.
+//! Which audit rows: the filters that every command about them takes.
 
 use std::net::IpAddr;
 
@@ -9,10 +9,7 @@ use crate::domain::{AccountName, CredentialId, RequestId, TokenId};
 
 /// Which rows; all that is given must hold.
 #[derive(Debug, clap::Args)]
-pub struct AuditSearch {
-    /// How many
-    #[arg(long, default_value_t = 20)]
-    pub last: usize,
+pub struct AuditFilter {
     /// Decided then or later: a moment, or how long ago, as in `90m`, `24h` or `7d`
     #[arg(long, value_parser = moment)]
     pub since: Option<Timestamp>,
@@ -67,15 +64,30 @@ pub struct AuditSearch {
     /// That took at least so many milliseconds
     #[arg(long, value_name = "MILLISECONDS")]
     pub min_duration: Option<u32>,
+}
+
+/// `audit search`
+#[derive(Debug, clap::Args)]
+pub struct AuditSearch {
+    /// How many
+    #[arg(long, default_value_t = 20)]
+    pub last: usize,
     /// Older than the row with this `seq`: the next page
     #[arg(long, value_name = "SEQ")]
     pub before: Option<i64>,
+    #[command(flatten)]
+    pub filter: AuditFilter,
 }
 
 impl From<AuditSearch> for AuditQuery {
     fn from(search: AuditSearch) -> Self {
+        Self { last: search.last, before: search.before, ..Self::from(search.filter) }
+    }
+}
+
+impl From<AuditFilter> for AuditQuery {
+    fn from(search: AuditFilter) -> Self {
         Self {
-            last: search.last,
             account: search.account,
             credential: search.credential,
             token: search.token,
@@ -94,7 +106,7 @@ impl From<AuditSearch> for AuditQuery {
             text: search.text,
             upstream_status: search.upstream_status,
             min_duration_ms: search.min_duration,
-            before: search.before,
+            ..Self::default()
         }
     }
 }

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use super::arguments::Output;
-use super::audit_search::AuditSearch;
+use super::audit_search::AuditFilter;
 use super::output::{self, Failure};
 use super::run::Asking;
 use crate::audit::StatsBy;
@@ -15,13 +15,12 @@ use crate::control::{AuditQuery, Command};
 
 /// Which rows, and by what to count them.
 #[derive(Debug, clap::Args)]
-#[command(mut_arg("last", |last| last.hide(true)))]
 pub struct AuditStats {
     /// By what to count
     #[arg(long, value_enum, default_value_t = By::Hour)]
     by: By,
     #[command(flatten)]
-    search: AuditSearch,
+    filter: AuditFilter,
 }
 
 /// By what rows are counted.
@@ -50,7 +49,7 @@ impl From<By> for StatsBy {
 
 /// Counts the rows and prints what there is.
 pub(super) fn run(asking: &Asking, stats: AuditStats) -> Result<ExitCode, Failure> {
-    let (by, query) = (stats.by.into(), Box::new(AuditQuery::from(stats.search)));
+    let (by, query) = (stats.by.into(), Box::new(AuditQuery::from(stats.filter)));
     let mut groups = asking.ask(Command::AuditStats { query, by })?;
     if asking.output == Output::Table {
         let marks = if is_utf8(&asking.sources.environment) { Marks::Blocks } else { Marks::Ascii };

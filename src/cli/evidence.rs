@@ -18,7 +18,7 @@ use crate::audit::{Checkpoint, Finding, Position, Progress, verify_copy};
 use crate::control::Command;
 
 /// Interrupted by a person.
-const INTERRUPTED: u8 = 130;
+pub(super) const INTERRUPTED: u8 = 130;
 /// Findings listed at most; the first one matters most.
 const LISTED: usize = 100;
 

@@ -1,13 +1,13 @@
 //! The command line: `erp-access NOUN VERB`.
 
 mod arguments;
+mod audit_export;
 mod audit_search;
 mod audit_show;
 mod audit_stats;
 mod connection;
 mod demo;
 mod evidence;
-#[cfg_attr(not(test), expect(dead_code, reason = "`audit export` is about to use it"))]
 mod export_format;
 mod output;
 mod run;

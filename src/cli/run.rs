@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -12,7 +13,7 @@ use super::arguments::{
     Upstream, UpstreamSecret,
 };
 use super::output::{self, Failure};
-use super::{audit_show, audit_stats, connection, demo, evidence, secret_input, serve, setup, show};
+use super::{audit_export, audit_show, audit_stats, connection, demo, evidence, secret_input, serve, setup, show};
 use crate::app::{Core, World};
 use crate::config::{Admin, Config, Environment, Sources};
 use crate::control::{AuditQuery, Bounds, Command, Control, SecretText, os_user};
@@ -63,6 +64,16 @@ enum End {
 }
 
 impl Line {
+    /// Waits; `false` when a person interrupts (Ctrl-C).
+    pub(super) fn wait(&self, time: Duration) -> bool {
+        self.runtime.block_on(async {
+            tokio::select! {
+                () = tokio::time::sleep(time) => true,
+                _ = tokio::signal::ctrl_c() => false,
+            }
+        })
+    }
+
     pub(super) fn ask(&self, command: Command) -> Result<Value, Failure> {
         self.runtime.block_on(self.carry_out(command))
     }
@@ -240,6 +251,8 @@ fn audit(asking: &Asking, verb: Audit) -> Result<ExitCode, Failure> {
         Audit::Verify(arguments) => evidence::verify(asking, &arguments),
         Audit::Checkpoint { file } => evidence::checkpoint(asking, file.as_deref()),
         Audit::Prune(arguments) => evidence::prune(asking, &arguments),
+        Audit::Export(arguments) => audit_export::export(asking, *arguments),
+        Audit::Tail(arguments) => audit_export::tail(asking, *arguments),
         Audit::Show { id } => audit_show::row(&asking.ask(Command::AuditShow { id })?, asking.output),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::accounts::no_account;
 use super::{AuditQuery, Control, ControlError, Result};
@@ -17,6 +17,39 @@ impl Control {
     pub(super) fn search_audit(&self, query: &AuditQuery) -> Result<Value> {
         let rows = self.auditor.search(&self.filter(query)?).map_err(ControlError::failed)?;
         serde_json::to_value(rows).map_err(ControlError::failed)
+    }
+
+    pub(super) fn forward_audit(&self, query: &AuditQuery, after: Option<i64>) -> Result<Value> {
+        let passed = self.auditor.forward(&self.filter(query)?, after, None, true).map_err(ControlError::failed)?;
+        serde_json::to_value(passed).map_err(ControlError::failed)
+    }
+
+    /// A part of an export. The row that says who took what is on disk before the first part leaves.
+    pub(super) fn export_audit(
+        &self,
+        actor: &Actor,
+        query: &AuditQuery,
+        format: &str,
+        after: Option<i64>,
+        through: Option<i64>,
+    ) -> Result<Value> {
+        let filter = self.filter(query)?;
+        if after.is_none() {
+            let now = self.clock.now();
+            let asked = serde_json::to_value(query).map_err(ControlError::failed)?;
+            let entry = Entry {
+                actor: actor.clone(),
+                method: Cow::Borrowed("audit.export"),
+                path: format.chars().take(16).collect(),
+                decision: Decision::Allowed,
+                detail: Some(json!({ "query": without_nulls(asked) }).to_string()),
+                ..Entry::new(RequestId::new(now, &*self.entropy).map_err(ControlError::failed)?, Kind::Change, now)
+            };
+            self.auditor.write_blocking(entry).map_err(ControlError::failed)?;
+        }
+        let after = Some(after.unwrap_or(0));
+        let passed = self.auditor.forward(&filter, after, through, false).map_err(ControlError::failed)?;
+        serde_json::to_value(passed).map_err(ControlError::failed)
     }
 
     /// The filter that a query asks for.
@@ -56,6 +89,14 @@ impl Control {
             before: query.before,
         })
     }
+}
+
+fn without_nulls(value: Value) -> Value {
+    let mut value = value;
+    if let Some(members) = value.as_object_mut() {
+        members.retain(|_, member| !member.is_null());
+    }
+    value
 }
 
 /// Gives each change of state its row, once: the changes are numbered, and the rows know their numbers.

@@ -92,6 +92,10 @@ pub enum Command {
     AuditSearch(Box<AuditQuery>),
     /// Counts audit rows in groups; without a time, those of the last 24 hours.
     AuditStats { query: Box<AuditQuery>, by: StatsBy },
+    /// The next part of the audit trail, as rows end; without `after`, where it ends.
+    AuditForward { query: Box<AuditQuery>, after: Option<i64> },
+    /// The next part of an export of the audit trail. The first one, without `after`, leaves a row.
+    AuditExport { query: Box<AuditQuery>, format: String, after: Option<i64>, through: Option<i64> },
     /// Shows one audit row.
     AuditShow { id: RequestId },
     /// Checks the next part of the audit trail.

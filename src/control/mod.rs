@@ -142,6 +142,10 @@ impl Control {
             Command::AuditSearch(query) => self.search_audit(&query),
             Command::AuditStats { query, by } => self.count_audit(&query, by),
             Command::AuditShow { id } => self.show_audit(id),
+            Command::AuditForward { query, after } => self.forward_audit(&query, after),
+            Command::AuditExport { query, format, after, through } => {
+                self.export_audit(actor, &query, &format, after, through)
+            }
             Command::AuditVerify { position, from, checkpoint } => {
                 self.verify_audit(position, from, checkpoint.as_ref())
             }

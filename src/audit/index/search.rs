@@ -11,8 +11,11 @@ use super::{Field, SEGMENT, ZONE, is_worth_a_key, key};
 use crate::audit::condition::Condition;
 use crate::audit::database::AuditError;
 use crate::audit::ledger::end_of;
-use crate::audit::row::{Filter, Row};
+use crate::audit::row::{Filter, Passed, Row};
 use crate::domain::{Cause, RequestId};
+
+/// Records gone through at once, going forward.
+const FORWARD: i64 = 2000;
 
 /// The newest rows that fit, newest first.
 pub(in crate::audit) fn search(
@@ -43,17 +46,20 @@ pub(in crate::audit) fn find(
     Ok(search(trail, index, &filter)?.into_iter().next())
 }
 
-/// Rows that fit among the records after `after`, oldest first, and the last record that was looked at.
+/// The next part of the trail after `after`: some records, none behind `through`. `None` tells where the trail ends.
 ///
 /// Where `ended` is set, a row counts where it ends: a relay with its outcome.
 pub(in crate::audit) fn forward(
     trail: &Connection,
     filter: &Filter,
-    (after, window): (i64, i64),
+    after: Option<i64>,
+    through: Option<i64>,
     ended: bool,
-) -> Result<(Vec<Row>, i64), AuditError> {
+) -> Result<Passed, AuditError> {
     let trail = trail.unchecked_transaction()?;
-    let to = after.saturating_add(window).min(end_of(&trail)?).max(after);
+    let end = through.unwrap_or(i64::MAX).min(end_of(&trail)?);
+    let Some(after) = after else { return Ok(Passed { rows: Vec::new(), checked_to: end, end }) };
+    let to = after.saturating_add(FORWARD).min(end).max(after);
     let mut condition = Condition::of(filter);
     let (from, last) = (condition.bind(Value::Integer(after)), condition.bind(Value::Integer(to)));
     let within = format!("> {from} AND {{}} <= {last}");
@@ -67,7 +73,7 @@ pub(in crate::audit) fn forward(
     } else {
         condition.rows(&trail, &range("decision.seq"), "ORDER BY decision.seq")?
     };
-    Ok((rows, to))
+    Ok(Passed { rows, checked_to: to, end })
 }
 
 struct Search<'a> {

@@ -20,6 +20,17 @@ pub(super) enum Format {
     Ocsf,
 }
 
+impl Format {
+    /// The name, as typed.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Ndjson => "ndjson",
+            Self::Csv => "csv",
+            Self::Ocsf => "ocsf",
+        }
+    }
+}
+
 /// Writes what stands before the first row.
 ///
 /// # Errors
