@@ -103,7 +103,12 @@ pub(super) fn tail(asking: &Asking, arguments: Tail) -> Result<ExitCode, Failure
     if last > 0 {
         let rows = connected.ask(Command::AuditSearch(Box::new(newest)))?;
         let rows: Vec<Row> = serde_json::from_value(rows).map_err(Failure::other)?;
-        rows.iter().rev().try_for_each(|row| print(row, asking.output))?;
+        // A relay in progress is shown when it ends.
+        let over = |row: &&Row| match &row.outcome {
+            Some(outcome) => outcome.seq <= start,
+            None => row.kind != "relay" || row.decision != "allowed",
+        };
+        rows.iter().rev().filter(over).try_for_each(|row| print(row, asking.output))?;
     }
     if !follow {
         return Ok(ExitCode::SUCCESS);

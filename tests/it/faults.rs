@@ -7,54 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
-
-use crate::support::gateway::Setup;
 use crate::support::http::{self, Connection};
+use crate::support::prepared::Prepared;
 use crate::support::process::{self, Serving};
 use crate::support::recorder::Recorder;
-
-const UNLIMITED: &str = "version: 1
-policy: order-reader
-schedule: exempt
-rules:
-  - { id: read, allow: [orders.list, orders.read] }
-";
-
-/// A folder with a gateway's files and a credential set; the token is for the gateway at `address`.
-struct Prepared {
-    folder: tempfile::TempDir,
-    basic: String,
-    api_key: String,
-}
-
-impl Prepared {
-    fn new(erp: SocketAddr, config: &str) -> Self {
-        let folder = Setup::new(erp).policy("order-reader.yaml", UNLIMITED).config(config).write();
-        let run = |arguments: &[&str], input: &str| process::succeed(folder.path(), arguments, input);
-        run(&["db", "migrate"], "");
-        run(&["upstream", "secret", "set", "erp", "--api-key"], "erp-side-key-1");
-        run(&["account", "create", "acme"], "");
-        let issue =
-            ["credential", "issue", "--account", "acme", "--name", "shop", "--grant", "order-reader", "-o", "json"];
-        let issued: Value = serde_json::from_str(&run(&issue, "")).expect("JSON");
-        let text = |key: &str| issued[key].as_str().expect("a text").to_owned();
-        let basic = format!("Basic {}", STANDARD.encode(format!("{}:{}", text("client_id"), text("password"))));
-        Self { basic, api_key: text("api_key"), folder }
-    }
-
-    fn token(&self, address: SocketAddr) -> String {
-        let headers = [("Authorization", self.basic.as_str()), ("x-api-key", self.api_key.as_str())];
-        let response = http::once(address, "POST", "/oauth/token", &headers, Some(b""));
-        response.json()["access_token"].as_str().unwrap_or_else(|| panic!("{}", response.text())).to_owned()
-    }
-
-    fn audit(&self) -> rusqlite::Connection {
-        rusqlite::Connection::open(self.folder.path().join("data/audit.db")).expect("the audit database")
-    }
-}
 
 /// Sends numbered requests from several clients until the gateway is gone or `most` were answered.
 fn bombard(address: SocketAddr, token: &str, round: usize, most: usize, answered: &Arc<AtomicUsize>) {
@@ -121,6 +77,8 @@ fn killed_in_the_middle_of_a_thousand_relays_every_request_that_reached_the_erp_
         )
         .expect("a count");
     assert_eq!(open, 0, "rows that a killed process left open are closed at the next start");
+    let verified = process::succeed(prepared.folder.path(), &["audit", "verify"], "");
+    assert!(verified.contains("intact: "), "{verified}");
     assert!(serving.terminate());
 }
 

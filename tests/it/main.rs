@@ -11,6 +11,7 @@
 
 mod support;
 
+mod audit;
 mod bodies;
 mod command_line;
 mod corpus;

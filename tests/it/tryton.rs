@@ -1,14 +1,14 @@
 //! The gateway in front of a real ERP: Tryton 8.2, with a JSON-RPC session.
 
 use std::net::SocketAddr;
-use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::support::gateway::Setup;
-use crate::support::http::{self, Response, find};
+use crate::support::http::{self, Response};
+use crate::support::prepared::assert_nothing_secret;
 use crate::support::process::{self, Serving};
 use crate::support::tryton::Tryton;
 
@@ -117,22 +117,4 @@ fn an_integrator_reads_parties_of_a_real_tryton_and_nothing_secret_is_left_behin
     let outputs = format!("{audit}{shown}{}", process::log(folder.path()));
     assert!(serving.terminate());
     assert_nothing_secret(folder.path(), &secrets, &outputs);
-}
-
-/// Searches every file of the data folder and everything printed for each secret, as it stands and encoded.
-fn assert_nothing_secret(folder: &Path, secrets: &[String], outputs: &str) {
-    let mut places: Vec<(String, Vec<u8>)> = vec![("output".into(), outputs.as_bytes().to_vec())];
-    for entry in std::fs::read_dir(folder.join("data")).expect("the data folder") {
-        let path = entry.expect("an entry").path();
-        places.push((path.display().to_string(), std::fs::read(&path).expect("a file")));
-    }
-    assert!(places.iter().any(|(name, bytes)| name.contains("audit.db") && bytes.len() > 4096), "the search sees rows");
-    for secret in secrets {
-        let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
-        for spelling in [secret.clone(), STANDARD.encode(secret), hex] {
-            for (name, bytes) in &places {
-                assert!(find(bytes, spelling.as_bytes()).is_none(), "a secret stands in {name}");
-            }
-        }
-    }
 }

@@ -1,4 +1,5 @@
 mod evidence;
+mod power;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

@@ -5,6 +5,7 @@ pub(crate) mod erp;
 pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod http2;
+pub(crate) mod prepared;
 pub(crate) mod process;
 pub(crate) mod recorder;
 pub(crate) mod sap;
