@@ -215,6 +215,15 @@ impl Auditor {
         self.state.failing.load(Ordering::Relaxed)
     }
 
+    /// How many records the search index is behind the trail.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn index_lag(&self) -> Result<i64, AuditError> {
+        let indexed = self.indexer.reader().map_or(Ok(0), |index| index::indexed_to(&index))?;
+        Ok(ledger::end_of(&*self.pool.get()?)?.saturating_sub(indexed).max(0))
+    }
+
     /// Records written since the start.
     #[must_use]
     pub fn written(&self) -> u64 {

@@ -209,5 +209,8 @@ fn a_flood_of_unknown_clients_is_counted_in_one_row() {
     // The minute may turn while the test runs.
     assert!(denied.len() <= 12, "{} rows", denied.len());
     let counted_row = denied.iter().find(|row| row["repeats"].as_u64() > Some(1)).expect("a folded row");
-    assert_eq!((counted_row["client"].as_str(), counted_row["code"].as_str()), (Some("127.0.0.1"), Some("token_invalid")));
+    assert_eq!(
+        (counted_row["client"].as_str(), counted_row["code"].as_str()),
+        (Some("127.0.0.1"), Some("token_invalid"))
+    );
 }

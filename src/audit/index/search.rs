@@ -36,6 +36,11 @@ pub(in crate::audit) fn search(
     Ok(search.found)
 }
 
+/// The last record that the index knows.
+pub(in crate::audit) fn indexed_to(index: &Connection) -> Result<i64, AuditError> {
+    Ok(Progress::read(index)?.indexed_to)
+}
+
 /// The row with this id.
 pub(in crate::audit) fn find(
     trail: &Connection,

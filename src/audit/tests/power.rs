@@ -67,7 +67,10 @@ fn a_log_cut_anywhere_leaves_a_chain_that_holds_and_every_row_that_was_confirmed
             prop_assert!(findings.is_empty(), "{:?}", findings);
             for row in confirmed.iter().filter(|row| row.length <= cut) {
                 let stored = auditor.find(row.id).expect("read");
-                prop_assert!(stored.is_some_and(|row| row.outcome.is_some()), "a confirmed row is gone, or was left open");
+                prop_assert!(
+                    stored.is_some_and(|row| row.outcome.is_some()),
+                    "a confirmed row is gone, or was left open"
+                );
             }
             Ok(())
         })
