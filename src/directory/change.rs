@@ -4,10 +4,10 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::entry::{Entry, entry};
-use super::{Directory, Snapshot, TokenEntry};
+use super::{Directory, Snapshot, TokenEntry, detail};
 use crate::domain::{AccountId, AccountName, Actor, CredentialId, EntropyError, PolicyName, TokenId};
 use crate::kill_switch::{Engaged, Scope};
 use crate::secrets::KeyedHash;
@@ -75,7 +75,8 @@ impl Directory {
             }
             let id = AccountId::new(by.at, &*self.entropy)?;
             let account = Account { id, name: name.clone(), state: AccountState::Active, created_at: by.at };
-            let entry = entry(by, "account.create", name.to_string()).account(id);
+            let after = detail::account(&account.state);
+            let entry = entry(by, "account.create", name.to_string()).account(id).changed(Value::Null, after);
             let seq = self.commit(&entry, |tx| tx.insert_account(&account))?;
             self.swap(|snapshot| snapshot.put_account(account.clone()));
             Ok((account, seq))
@@ -93,14 +94,14 @@ impl Directory {
             if before.state == AccountState::Active && state == AccountState::Active {
                 return Err(ChangeError::Conflict(format!("account `{name}` is active already")));
             }
-            let (operation, detail) = match &state {
-                AccountState::Active => ("account.activate", json!({ "state": "active" })),
-                AccountState::Suspended { reason, .. } => {
-                    ("account.suspend", json!({ "state": "suspended", "reason": reason }))
-                }
-            };
+            let was = detail::account(&before.state);
+            let is = detail::account(&state);
             let account = Account { state, ..before };
-            let entry = entry(by, operation, name.to_string()).account(account.id).detail(detail);
+            let entry = |operation| entry(by, operation, name.to_string()).account(account.id);
+            let entry = match &account.state {
+                AccountState::Active => entry("account.activate").changed(was, is),
+                AccountState::Suspended { reason, .. } => entry("account.suspend").changed_because(reason, was, is),
+            };
             let seq = self.commit(&entry, |tx| tx.update_account_state(&account))?;
             self.swap(|snapshot| snapshot.put_account(account.clone()));
             Ok((account, seq))
@@ -130,12 +131,8 @@ impl Directory {
                 created_at: by.at,
                 grants,
             };
-            let policies: Vec<_> = credential.grants.iter().map(|grant| grant.policy.as_str()).collect();
-            let detail = json!({
-                "name": credential.name, "kind": credential.kind.as_str(), "expires_at": credential.expires_at,
-                "grants": policies,
-            });
-            let entry = entry(by, "credential.issue", id.to_string()).account(account.id).credential(id).detail(detail);
+            let entry = entry(by, "credential.issue", id.to_string()).account(account.id).credential(id);
+            let entry = entry.changed(Value::Null, detail::credential(&credential));
             let seq = self.commit(&entry, |tx| tx.insert_credential(&credential))?;
             self.swap(|snapshot| snapshot.put_credential(credential.clone()));
             Ok((credential, seq))
@@ -161,8 +158,8 @@ impl Directory {
                 CredentialState::Revoked => "credential.revoke",
             };
             let credential = Credential { state, ..Credential::clone(before) };
-            let detail = json!({ "before": before.state.as_str(), "after": state.as_str() });
-            let entry = entry(by, operation, id.to_string()).account(before.account).credential(id).detail(detail);
+            let entry = entry(by, operation, id.to_string()).account(before.account).credential(id);
+            let entry = entry.changed(detail::credential(before), detail::credential(&credential));
             let seq = self.commit(&entry, |tx| {
                 tx.update_credential_state(id, state, by.at)?;
                 if state != CredentialState::Active {
@@ -187,6 +184,8 @@ impl Directory {
             };
             let credential = Credential { password_hash: hash, ..Credential::clone(before) };
             let entry = entry(by, "credential.rehash", old.id.to_string()).account(old.account).credential(old.id);
+            let entry =
+                entry.changed(detail::hashing(&before.password_hash), detail::hashing(&credential.password_hash));
             self.commit(&entry, |tx| tx.update_password_hash(old.id, &credential.password_hash, by.at))?;
             self.swap(|snapshot| snapshot.put_credential(credential.clone()));
             Ok(())
@@ -203,8 +202,9 @@ impl Directory {
             if before.state == CredentialState::Revoked {
                 return Err(ChangeError::Conflict(format!("credential set `{id}` is revoked")));
             }
-            let detail = json!({ "policy": grant.policy, "expires_at": grant.expires_at });
-            let entry = entry(by, "grant.add", id.to_string()).account(before.account).credential(id).detail(detail);
+            let held = before.grants.iter().find(|held| held.policy == grant.policy);
+            let entry = entry(by, "grant.add", id.to_string()).account(before.account).credential(id);
+            let entry = entry.changed(held.map_or(Value::Null, detail::grant), detail::grant(&grant));
             let seq = self.commit(&entry, |tx| tx.insert_grant(id, &grant, by.at))?;
             let mut credential = Credential::clone(before);
             credential.grants.retain(|known| known.policy != grant.policy);
@@ -221,11 +221,11 @@ impl Directory {
     pub fn remove_grant(&self, by: &By, id: CredentialId, policy: &PolicyName) -> Result<Seq> {
         self.with_lock(|snapshot| {
             let before = snapshot.credential(id).ok_or_else(|| no_credential(id))?;
-            if !before.grants.iter().any(|grant| grant.policy == *policy) {
+            let Some(held) = before.grants.iter().find(|grant| grant.policy == *policy) else {
                 return Err(ChangeError::NotFound(format!("credential set `{id}` does not hold `{policy}`")));
-            }
-            let detail = json!({ "policy": policy });
-            let entry = entry(by, "grant.remove", id.to_string()).account(before.account).credential(id).detail(detail);
+            };
+            let entry = entry(by, "grant.remove", id.to_string()).account(before.account).credential(id);
+            let entry = entry.changed(detail::grant(held), Value::Null);
             let seq = self.commit(&entry, |tx| tx.delete_grant(id, policy))?;
             let mut credential = Credential::clone(before);
             credential.grants.retain(|grant| grant.policy != *policy);
@@ -273,6 +273,7 @@ impl Directory {
             let token =
                 self.tokens.by_id(id).ok_or_else(|| ChangeError::NotFound(format!("there is no live token `{id}`")))?;
             let mut change = entry(by, "token.revoke", id.to_string()).credential(token.credential);
+            change = change.changed(detail::token(&token), Value::Null);
             if let Some(credential) = snapshot.credential(token.credential) {
                 change = change.account(credential.account);
             }
@@ -290,7 +291,9 @@ impl Directory {
     pub fn revoke_tokens_of(&self, by: &By, id: CredentialId) -> Result<(usize, Seq)> {
         self.with_lock(|snapshot| {
             let credential = snapshot.credential(id).ok_or_else(|| no_credential(id))?;
+            let live = self.live_tokens_of(id, by.at);
             let entry = entry(by, "token.revoke-all", id.to_string()).account(credential.account).credential(id);
+            let entry = entry.changed(json!({ "live_tokens": live }), json!({ "live_tokens": 0 }));
             let seq = self.commit(&entry, |tx| tx.delete_tokens_of(id).map(drop))?;
             let ended = self.tokens.revoke_all(id);
             self.changed();
@@ -304,8 +307,9 @@ impl Directory {
     /// When the store fails.
     pub fn engage(&self, by: &By, engaged: Engaged) -> Result<Seq> {
         self.with_lock(|snapshot| {
-            let detail = json!({ "message": engaged.message, "reason": engaged.reason });
-            let entry = entry(by, "kill.engage", engaged.scope.to_string()).detail(detail);
+            let before = snapshot.kill_switches().of(&engaged.scope).map_or(Value::Null, detail::switch);
+            let entry = entry(by, "kill.engage", engaged.scope.to_string());
+            let entry = entry.changed_because(&engaged.reason, before, detail::switch(&engaged));
             let seq = self.commit(&entry, |tx| tx.put_kill_switch(&engaged))?;
             let switches = snapshot.kill_switches().with(engaged);
             self.swap(|snapshot| snapshot.put_kill_switches(switches.clone()));
@@ -319,10 +323,11 @@ impl Directory {
     /// When none of this scope is engaged, or the store fails.
     pub fn release(&self, by: &By, scope: &Scope, reason: &str) -> Result<Seq> {
         self.with_lock(|snapshot| {
-            if snapshot.kill_switches().of(scope).is_none() {
+            let Some(engaged) = snapshot.kill_switches().of(scope) else {
                 return Err(ChangeError::NotFound(format!("no kill switch is engaged for `{scope}`")));
-            }
-            let entry = entry(by, "kill.release", scope.to_string()).detail(json!({ "reason": reason }));
+            };
+            let entry = entry(by, "kill.release", scope.to_string());
+            let entry = entry.changed_because(reason, detail::switch(engaged), Value::Null);
             let seq = self.commit(&entry, |tx| tx.delete_kill_switch(scope))?;
             let switches = snapshot.kill_switches().without(scope);
             self.swap(|snapshot| snapshot.put_kill_switches(switches.clone()));
@@ -336,7 +341,8 @@ impl Directory {
     /// When the name is taken, or the store fails.
     pub fn create_user(&self, by: &By, user: &NewUser) -> Result<Seq> {
         self.with_lock(|_| {
-            let entry = entry(by, "user.create", user.name.clone()).detail(json!({ "role": "admin" }));
+            let after = json!({ "name": user.name, "role": "admin" });
+            let entry = entry(by, "user.create", user.name.clone()).changed(Value::Null, after);
             self.commit(&entry, |tx| tx.insert_user(user))
         })
     }

@@ -1,6 +1,6 @@
 //! An entry in the stream of changes as it is put together.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::change::By;
 use crate::domain::{AccountId, CredentialId};
@@ -25,7 +25,17 @@ impl Entry {
         self
     }
 
-    pub(super) fn detail(mut self, detail: Value) -> Self {
+    /// What was and what is; null for what is not there.
+    pub(super) fn changed(self, before: Value, after: Value) -> Self {
+        self.detail(json!({ "before": before, "after": after }))
+    }
+
+    /// The same where somebody said why.
+    pub(super) fn changed_because(self, reason: &str, before: Value, after: Value) -> Self {
+        self.detail(json!({ "reason": reason, "before": before, "after": after }))
+    }
+
+    fn detail(mut self, detail: Value) -> Self {
         self.0.detail = Some(detail);
         self
     }

@@ -4,9 +4,12 @@
 //! swapped in before it is answered; nothing else changes the directory.
 
 mod change;
+mod detail;
 mod entry;
 mod secrets;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod tokens;
 
 use std::sync::atomic::{AtomicU64, Ordering};

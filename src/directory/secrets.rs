@@ -1,10 +1,10 @@
 //! Changes of the secrets with which the gateway signs in at ERPs.
 
-use serde_json::json;
+use serde_json::Value;
 
-use super::Directory;
 use super::change::{By, ChangeError, Result};
 use super::entry::entry;
+use super::{Directory, detail};
 use crate::domain::{AccountId, UpstreamName};
 use crate::store::{SealedSecrets, Seq};
 
@@ -22,11 +22,10 @@ impl Directory {
         secrets: &SealedSecrets,
     ) -> Result<Seq> {
         self.with_lock(|snapshot| {
-            let set = |value: &Option<Vec<u8>>| if value.is_some() { "set" } else { "unset" };
-            let detail = json!({
-                "username": set(&secrets.username), "password": set(&secrets.password), "api_key": set(&secrets.api_key),
-            });
-            let mut entry = entry(by, "upstream.secret.set", upstream.to_string()).detail(detail);
+            let before = self.store.upstream_secrets(upstream, account)?;
+            let before = before.as_ref().map_or(Value::Null, detail::secrets);
+            let after = detail::secrets(secrets);
+            let mut entry = entry(by, "upstream.secret.set", upstream.to_string()).changed(before, after);
             if let Some(id) = account {
                 let known = snapshot.account(id);
                 known.ok_or_else(|| ChangeError::NotFound("there is no such account".into()))?;
@@ -43,10 +42,9 @@ impl Directory {
     pub fn remove_upstream_secrets(&self, by: &By, upstream: &UpstreamName, account: AccountId) -> Result<Seq> {
         self.with_lock(|_| {
             let none = || ChangeError::NotFound(format!("the account has no secrets of its own at `{upstream}`"));
-            if self.store.upstream_secrets(upstream, Some(account))?.is_none() {
-                return Err(none());
-            }
-            let entry = entry(by, "upstream.secret.remove", upstream.to_string()).account(account);
+            let before = detail::secrets(&self.store.upstream_secrets(upstream, Some(account))?.ok_or_else(none)?);
+            let entry = entry(by, "upstream.secret.remove", upstream.to_string());
+            let entry = entry.account(account).changed(before, Value::Null);
             self.commit(&entry, |tx| tx.delete_upstream_secrets(upstream, account).map(drop))
         })
     }

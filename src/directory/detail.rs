@@ -1,0 +1,48 @@
+//! What an audit row says of a thing before and after a change. Never a secret, nor the hash of one.
+
+use serde_json::{Value, json};
+
+use super::{AccountState, Credential, Grant, TokenEntry};
+use crate::kill_switch::Engaged;
+use crate::store::SealedSecrets;
+
+pub(super) fn account(state: &AccountState) -> Value {
+    match state {
+        AccountState::Active => json!({ "state": "active" }),
+        AccountState::Suspended { reason, at } => json!({ "state": "suspended", "reason": reason, "at": at }),
+    }
+}
+
+pub(super) fn credential(credential: &Credential) -> Value {
+    let Credential { name, kind, state, expires_at, grants, .. } = credential;
+    let grants: Vec<_> = grants.iter().map(grant).collect();
+    json!({
+        "name": name, "kind": kind.as_str(), "state": state.as_str(), "expires_at": expires_at, "grants": grants,
+    })
+}
+
+pub(super) fn grant(grant: &Grant) -> Value {
+    json!({ "policy": grant.policy, "expires_at": grant.expires_at })
+}
+
+pub(super) fn token(token: &TokenEntry) -> Value {
+    json!({ "state": "live", "issued_at": token.issued_at(), "expires_at": token.expires_at() })
+}
+
+pub(super) fn switch(engaged: &Engaged) -> Value {
+    let Engaged { message, reason, by, at, .. } = engaged;
+    json!({ "message": message, "reason": reason, "by": by, "at": at })
+}
+
+/// The parameters of a password's hash; `$argon2id$v=19$m=…,t=…,p=…$salt$hash` without its last two parts.
+pub(super) fn hashing(hash: &str) -> Value {
+    let parameters: Vec<_> = hash.split('$').skip(1).take(3).collect();
+    json!({ "hashing": parameters.join(" ") })
+}
+
+/// Which of the secrets there are.
+pub(super) fn secrets(secrets: &SealedSecrets) -> Value {
+    let SealedSecrets { username, password, api_key, .. } = secrets;
+    let set = |value: &Option<Vec<u8>>| if value.is_some() { "set" } else { "unset" };
+    json!({ "username": set(username), "password": set(password), "api_key": set(api_key) })
+}

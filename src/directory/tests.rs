@@ -1,0 +1,176 @@
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::*;
+use crate::domain::{AccountId, Actor, SystemEntropy, TokenId, UserId};
+use crate::kill_switch::Scope;
+use crate::secrets::{AppKey, HashPurpose, KeyRing};
+use crate::store::{NewUser, RecordedChange, Role, SealedSecrets, Seq, StoreSettings, Synchronous};
+
+const PASSWORD_HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdC1jYW5hcnk$aGFzaC1jYW5hcnk";
+const NEW_HASH: &str = "$argon2id$v=19$m=19456,t=3,p=1$c2FsdC1jYW5hcnk$aGFzaC1jYW5hcnk";
+/// What no row may hold, in no form in which it could get there.
+const SECRETS: &[&str] = &["c2FsdC1jYW5hcnk", "aGFzaC1jYW5hcnk", "sealed-canary", "[115,101,97,108"];
+
+fn directory(folder: &Path) -> Directory {
+    let settings = StoreSettings {
+        directory: folder.join("data"),
+        synchronous: Synchronous::Normal,
+        busy_timeout: Duration::from_millis(200),
+        connections: 2,
+    };
+    Store::migrate(&settings).expect("migrated");
+    let store = Arc::new(Store::open(&settings).expect("opened"));
+    Directory::load(store, Timestamp::UNIX_EPOCH, Arc::new(SystemEntropy)).expect("loaded")
+}
+
+fn hash(ring: &KeyRing, text: &[u8]) -> KeyedHash {
+    ring.keyed_hash(HashPurpose::Token, text)
+}
+
+fn by() -> By {
+    By { actor: Actor::Operator("tester".into()), at: Timestamp::UNIX_EPOCH }
+}
+
+fn token(directory: &Directory, hash: KeyedHash, credential: CredentialId) -> TokenId {
+    let id = TokenId::new(Timestamp::UNIX_EPOCH, &SystemEntropy).expect("entropy");
+    let end = Timestamp::from_second(3600).expect("a time");
+    directory.insert_token(hash, TokenEntry::new(id, credential, Timestamp::UNIX_EPOCH, end)).expect("inserted");
+    id
+}
+
+/// Carries each operation out at least once.
+fn everything(directory: &Directory, ring: &KeyRing) {
+    let by = by();
+    let name: AccountName = "acme".parse().expect("a name");
+    let policy: PolicyName = "order-reader".parse().expect("a name");
+    let (account, _) = directory.create_account(&by, &name).expect("created");
+    let suspended = AccountState::Suspended { reason: "late-payment".into(), at: by.at };
+    directory.set_account_state(&by, &name, suspended).expect("suspended");
+    directory.set_account_state(&by, &name, AccountState::Active).expect("activated");
+    let new = NewCredential {
+        account: account.id,
+        name: "shop".into(),
+        kind: CredentialKind::Bounded,
+        expires_at: None,
+        password_hash: PASSWORD_HASH.into(),
+        api_key_hash: hash(ring, b"key"),
+        grants: vec![policy.clone()],
+    };
+    let (credential, _) = directory.issue_credential(&by, new).expect("issued");
+    directory.renew_password_hash(&by, &credential, NEW_HASH.into()).expect("renewed");
+    let id = credential.id;
+    let until = Some(Timestamp::from_second(60).expect("a time"));
+    directory.add_grant(&by, id, Grant { policy: policy.clone(), expires_at: until }).expect("granted");
+    directory.remove_grant(&by, id, &policy).expect("removed");
+    let revoked = token(directory, hash(ring, b"one"), id);
+    directory.revoke_token(&by, revoked).expect("revoked");
+    token(directory, hash(ring, b"two"), id);
+    directory.revoke_tokens_of(&by, id).expect("revoked");
+    for state in [CredentialState::Disabled, CredentialState::Active, CredentialState::Revoked] {
+        directory.set_credential_state(&by, id, state).expect("changed");
+    }
+    let engaged = Engaged {
+        scope: Scope::All,
+        message: Some("stock-taking".into()),
+        reason: "inventory".into(),
+        by: "operator:tester".into(),
+        at: by.at,
+    };
+    directory.engage(&by, engaged).expect("engaged");
+    directory.release(&by, &Scope::All, "inventory-is-over").expect("released");
+    let user_id = UserId::new(by.at, &SystemEntropy).expect("entropy");
+    let user = NewUser {
+        id: user_id,
+        name: "anna".into(),
+        role: Role::Admin,
+        password_hash: PASSWORD_HASH.into(),
+        created_at: by.at,
+    };
+    directory.create_user(&by, &user).expect("created");
+    secrets_at_an_upstream(directory, account.id);
+}
+
+fn secrets_at_an_upstream(directory: &Directory, account: AccountId) {
+    let upstream = "erp".parse().expect("a name");
+    let sealed = |username: bool| SealedSecrets {
+        username: username.then(|| b"sealed-canary-1".to_vec()),
+        password: Some(b"sealed-canary-2".to_vec()),
+        api_key: None,
+        version: 0,
+    };
+    directory.put_upstream_secrets(&by(), &upstream, Some(account), &sealed(false)).expect("set");
+    directory.put_upstream_secrets(&by(), &upstream, Some(account), &sealed(true)).expect("set");
+    directory.remove_upstream_secrets(&by(), &upstream, account).expect("removed");
+}
+
+/// Every text in the sources of this folder that is the name of an operation.
+fn operations() -> BTreeSet<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/directory");
+    let mut found = BTreeSet::new();
+    for file in std::fs::read_dir(folder).expect("the folder") {
+        let path = file.expect("a file").path();
+        if path.ends_with("tests.rs") {
+            continue;
+        }
+        let text = std::fs::read_to_string(path).expect("a source");
+        let is_name = |text: &&str| {
+            text.contains('.') && text.bytes().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'.' | b'-'))
+        };
+        found.extend(text.split('"').filter(is_name).map(str::to_owned));
+    }
+    found
+}
+
+fn detail(change: &RecordedChange) -> Value {
+    let detail = change.detail.as_deref().unwrap_or_else(|| panic!("{} has no detail", change.operation));
+    serde_json::from_str(detail).expect("JSON")
+}
+
+#[test]
+fn every_change_records_what_was_and_what_is_and_no_secret() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let directory = directory(folder.path());
+    let ring = KeyRing::new(&AppKey::generate(&SystemEntropy).expect("entropy"), &[]).expect("derived");
+    everything(&directory, &ring);
+    let changes = directory.store.changes_after(Seq(0), 100).expect("read");
+    let done: BTreeSet<_> = changes.iter().map(|change| change.operation.clone()).collect();
+    assert_eq!(done, operations(), "an operation that this test does not carry out");
+    for change in &changes {
+        let told = detail(change);
+        assert!(told.get("before").is_some() && told.get("after").is_some(), "{}: {told}", change.operation);
+        assert_ne!(told["before"], told["after"], "{}", change.operation);
+        assert_eq!(change.actor, "operator:tester");
+        let text = told.to_string();
+        assert!(!SECRETS.iter().any(|secret| text.contains(secret)), "{}: {text}", change.operation);
+    }
+    let reasons: Vec<_> =
+        changes.iter().filter_map(|change| detail(change)["reason"].as_str().map(str::to_owned)).collect();
+    assert_eq!(reasons, ["late-payment", "inventory", "inventory-is-over"]);
+}
+
+#[test]
+fn a_change_tells_the_value_that_it_replaces() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let directory = directory(folder.path());
+    let ring = KeyRing::new(&AppKey::generate(&SystemEntropy).expect("entropy"), &[]).expect("derived");
+    everything(&directory, &ring);
+    let changes = directory.store.changes_after(Seq(0), 100).expect("read");
+    let told = |operation: &str| {
+        let change = changes.iter().rfind(|change| change.operation == operation);
+        detail(change.unwrap_or_else(|| panic!("no {operation}")))
+    };
+    assert_eq!(told("account.activate")["before"]["reason"], "late-payment");
+    assert_eq!(told("account.activate")["after"]["state"], "active");
+    assert_eq!(told("credential.rehash")["before"]["hashing"], "argon2id v=19 m=19456,t=2,p=1");
+    assert_eq!(told("credential.revoke")["before"]["state"], "active");
+    assert_eq!(told("grant.add")["before"]["expires_at"], Value::Null);
+    assert_eq!(told("grant.add")["after"]["expires_at"], "1970-01-01T00:01:00Z");
+    assert_eq!(told("token.revoke-all")["before"]["live_tokens"], 1);
+    assert_eq!(told("kill.release")["before"]["message"], "stock-taking");
+    assert_eq!(told("upstream.secret.set")["before"]["username"], "unset");
+    assert_eq!(told("upstream.secret.set")["after"]["username"], "set");
+}
