@@ -25,7 +25,7 @@ impl Gate {
         let mut policies: Vec<Option<Arc<Policy>>> = Vec::with_capacity(1);
         let mut openings: Vec<String> = Vec::with_capacity(1);
         for allowed in permitted.each() {
-            let (allowing, opening) = self.open_for(&permitted, allowed)?;
+            let (allowing, opening) = self.open_for(&permitted, allowed, trail)?;
             if policies.is_empty() {
                 trail.decided_by(allowing.policy().map(|policy| policy.name()), allowing.rule());
             }
@@ -40,31 +40,51 @@ impl Gate {
     }
 
     /// The first allowing policy that is open and not stopped, and why it is open.
-    fn open_for<'p>(&self, permitted: &Permitted<'_>, allowed: &'p Allowed) -> Result<(&'p AllowedBy, String), Denial> {
+    fn open_for<'p>(
+        &self,
+        permitted: &Permitted<'_>,
+        allowed: &'p Allowed,
+        trail: &mut Trail,
+    ) -> Result<(&'p AllowedBy, String), Denial> {
         let now = permitted.known.running.request.asked.now;
         let account = &permitted.known.account.name;
         let snapshot = self.directory.snapshot();
         let mut closed = None;
         let mut killed = None;
         for allowing in allowed.by() {
-            let opening = match allowing.schedule() {
-                ScheduleUse::Exempt => "exempt".to_owned(),
+            let (state, opening) = match allowing.schedule() {
+                ScheduleUse::Exempt => ("exempt", "exempt".to_owned()),
                 ScheduleUse::Named(schedule, name) => match schedule.state(now) {
-                    State::Open { .. } => format!("`{name}` is open"),
+                    State::Open { .. } => ("open", format!("`{name}` is open")),
                     State::Closed { opens_at } => {
-                        closed.get_or_insert_with(|| outside(name.as_str(), opens_at, now));
+                        closed.get_or_insert_with(|| (allowing, outside(name.as_str(), opens_at, now)));
                         continue;
                     }
                 },
             };
             let name = allowing.policy().map(|policy| policy.name());
             if let Some(engaged) = snapshot.kill_switches().hit(account, name, allowed.upstream()) {
-                killed.get_or_insert_with(|| Denial::stopped(Step::ScopedKillSwitch, engaged));
+                killed.get_or_insert_with(|| (allowing, state, engaged));
                 continue;
             }
+            trail.schedule(state);
             return Ok((allowing, opening));
         }
-        Err(killed.or(closed).unwrap_or_else(|| Denial::new(Step::Schedule, Code::NotPermitted, "no policy decides")))
+        // Which policy is meant, and what stands in its way: a kill switch before an hour that comes by itself.
+        let (allowing, denial) = match (killed, closed) {
+            (Some((allowing, state, engaged)), _) => {
+                trail.schedule(state);
+                trail.stopped_by(engaged);
+                (allowing, Denial::stopped(Step::ScopedKillSwitch, engaged))
+            }
+            (None, Some((allowing, denial))) => {
+                trail.schedule("closed");
+                (allowing, denial)
+            }
+            (None, None) => return Err(Denial::new(Step::Schedule, Code::NotPermitted, "no policy decides")),
+        };
+        trail.decided_by(allowing.policy().map(|policy| policy.name()), allowing.rule());
+        Err(denial)
     }
 }
 

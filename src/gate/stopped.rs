@@ -45,9 +45,11 @@ impl Gate {
         let snapshot = self.directory.snapshot();
         if let Some(engaged) = snapshot.kill_switches().global() {
             self.name_actor(&request, trail);
+            trail.stopped_by(engaged);
             return Err(Denial::stopped(Step::KillSwitch, engaged));
         }
         trail.passed(Step::KillSwitch, "not engaged");
+        trail.not_stopped();
         Ok(Running { request, epoch })
     }
 

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::correlation::accepted_correlation;
 use crate::audit::{Decision, Entry, Kind, Step, Verdict};
 use crate::domain::{AccountId, Actor, CredentialId, EndpointId, PolicyName, Principal, RuleId, Target, TokenId};
+use crate::kill_switch::Engaged;
 use crate::policy::PolicySet;
 
 use super::{Asked, Denial, Gate};
@@ -58,6 +59,20 @@ impl Trail {
     pub(super) fn policies(&mut self, policies: &PolicySet) {
         self.entry.policy_snapshot = Some(*policies.hash().as_bytes());
         self.entry.generation = policies.generation();
+    }
+
+    /// No kill switch stops everything; a scoped one may follow.
+    pub(super) fn not_stopped(&mut self) {
+        self.entry.kill_switch = Some(Cow::Borrowed("none"));
+    }
+
+    pub(super) fn stopped_by(&mut self, engaged: &Engaged) {
+        self.entry.kill_switch = Some(engaged.scope.text());
+    }
+
+    /// `open`, `closed` or `exempt`.
+    pub(super) fn schedule(&mut self, state: &'static str) {
+        self.entry.schedule = Some(Cow::Borrowed(state));
     }
 
     pub(super) fn endpoint(&mut self, endpoint: &EndpointId) {

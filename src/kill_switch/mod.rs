@@ -1,5 +1,6 @@
 //! Kill switches: scopes, engage, release.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -31,6 +32,17 @@ pub enum ScopeError {
     /// What follows the colon is no name.
     #[error(transparent)]
     Name(#[from] NameError),
+}
+
+impl Scope {
+    /// The text of the scope, without an allocation for the usual one.
+    #[must_use]
+    pub fn text(&self) -> Cow<'static, str> {
+        match self {
+            Self::All => "all".into(),
+            Self::Account(_) | Self::Policy(_) | Self::Upstream(_) => self.to_string().into(),
+        }
+    }
 }
 
 impl FromStr for Scope {

@@ -24,9 +24,10 @@ impl TokenEndpoint {
         let snapshot = self.directory.snapshot();
         // No password is hashed while the kill switch is engaged.
         if let Some(engaged) = snapshot.kill_switches().global() {
+            row.stopped_by(engaged);
             return Err(Denial::stopped(Step::KillSwitch, engaged));
         }
-        row.passed(Step::KillSwitch, "not engaged");
+        row.not_stopped();
         let address = asked.client.map(network);
         self.by_address.check(address, self.clock.monotonic()).map_err(|wait| throttled("this address", wait))?;
         let presented = presented(asked)?;

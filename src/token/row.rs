@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::audit::{Decision, Entry, Kind, Step, Verdict};
 use crate::domain::{AccountId, Actor, CredentialId, TokenId};
 use crate::gate::Denial;
+use crate::kill_switch::Engaged;
 
 use super::TokenAsked;
 
@@ -30,6 +31,16 @@ impl AttemptRow {
 
     pub(super) fn passed(&mut self, step: Step, note: impl Into<Cow<'static, str>>) {
         self.entry.verdicts.push(Verdict::passed(step, note));
+    }
+
+    /// No kill switch stops everything.
+    pub(super) fn not_stopped(&mut self) {
+        self.passed(Step::KillSwitch, "not engaged");
+        self.entry.kill_switch = Some(Cow::Borrowed("none"));
+    }
+
+    pub(super) fn stopped_by(&mut self, engaged: &Engaged) {
+        self.entry.kill_switch = Some(engaged.scope.text());
     }
 
     /// The set that the attempt was about. It is the actor only once its password was right.

@@ -12,6 +12,7 @@
 mod support;
 
 mod audit;
+mod audit_rows;
 mod bodies;
 mod command_line;
 mod corpus;
