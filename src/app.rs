@@ -1,29 +1,29 @@
 //! Wiring and shutdown; no decisions.
 
+mod beside;
+mod record;
 mod settings;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use async_trait::async_trait;
-use pingora_core::server::ShutdownWatch;
-use pingora_core::services::background::BackgroundService;
-
-use crate::audit::{AuditError, Auditor, Decision, Entry, Step, Verdict};
+use crate::audit::{AuditError, Auditor};
 use crate::config::{self, Config, ConfigErrors};
 use crate::control::{AdminSocket, Control, SocketError};
 use crate::directory::Directory;
-use crate::domain::{Clock, Code, Entropy, UpstreamName};
+use crate::domain::{Clock, Entropy, UpstreamName};
 use crate::gate::{Gate, GateParts};
-use crate::policy::{PolicyStore, ReloadReport, Watcher};
+use crate::policy::{PolicyStore, Watcher};
 use crate::proxy::{self, BindError, BoundListener, Gateway, PeerError, Peers, PingoraTransport, ServerError, Stop};
 use crate::secrets::{AppKey, AppKeyError, DeriveError, HashingError, KeyRing, PasswordHasher};
 use crate::store::{Store, StoreError, StoreLock};
 use crate::token::TokenEndpoint;
-use crate::upstream::{SessionError, SessionEvents, SessionKey, Sessions, StoreVault, VaultError};
+use crate::upstream::{NobodyIsTold, SessionEvents, Sessions, StoreVault, VaultError};
+
+use beside::{Beside, watch};
+use record::Recorder;
 
 /// Why the gateway does not start. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -150,11 +150,11 @@ impl Core {
     }
 
     fn outbound(&self, config: &Config, world: &World) -> Result<Outbound, StartError> {
-        let peers = Arc::new(peers(config, &world.clock)?);
+        let recorder: Arc<dyn SessionEvents> = Arc::new(Recorder(Arc::clone(&self.control)));
+        let peers = Arc::new(peers(config, &world.clock, &recorder)?);
         let transport = Arc::new(PingoraTransport::new(Arc::clone(&peers), &config.server.to_yaml())?);
         let upstreams: Vec<_> = config.upstreams.values().cloned().collect();
         let vault = Arc::<StoreVault>::clone(&self.vault);
-        let recorder = Arc::new(Recorder(Arc::clone(&self.control)));
         let sessions = Sessions::new(upstreams, transport, vault, Arc::clone(&world.clock), recorder)?;
         Ok(Outbound { sessions: Arc::new(sessions), peers })
     }
@@ -180,6 +180,8 @@ pub struct App {
     watcher: Option<Watcher>,
     keep: Option<Duration>,
     server: config::Server,
+    /// The hash of its effective values.
+    configuration: String,
     stop: Stop,
     _core: Core,
 }
@@ -229,9 +231,18 @@ impl App {
         let admin = AdminSocket::bind(&config.admin.socket)?;
         let watcher = config.policies.watch.then(|| watch(&control)).flatten();
         let gateway = Gateway::new(gate, tokens, peers, Arc::clone(&world.entropy), settings::proxy_settings(config));
-        let server = config.server.clone();
-        let keep = Some(config.audit.keep).filter(|keep| !keep.is_zero());
-        Ok(Self { control, gateway, listeners, admin, watcher, keep, server, stop: Stop::new(), _core: core })
+        Ok(Self {
+            control,
+            gateway,
+            listeners,
+            admin,
+            watcher,
+            keep: Some(config.audit.keep).filter(|keep| !keep.is_zero()),
+            server: config.server.clone(),
+            configuration: record::fingerprint(config),
+            stop: Stop::new(),
+            _core: core,
+        })
     }
 
     /// Where clients connect.
@@ -259,127 +270,16 @@ impl App {
     pub fn run(self) -> Result<(), StartError> {
         let addresses = self.addresses();
         let control = Arc::clone(&self.control);
-        record(&control, "start", &format!("{addresses:?}"));
+        record::started(&control, &self.configuration, &addresses);
         log::info!("listening on {addresses:?}; policies: generation {}", control.policies.current().generation());
         let beside =
             Beside { control: Arc::clone(&control), admin: std::sync::Mutex::new(Some(self.admin)), keep: self.keep };
         let ran = proxy::run(&self.server.to_yaml(), self.gateway, self.listeners, beside, self.stop);
-        record(&control, "stop", "the gateway ends");
+        record::stopped(&control);
         control.auditor.stop();
         control.keep_anchor();
         drop(self.watcher);
         Ok(ran?)
-    }
-}
-
-/// Leaves an audit row of each sign-in at an ERP.
-#[derive(Debug)]
-struct Recorder(Arc<Control>);
-
-impl SessionEvents for Recorder {
-    fn signed_in(&self, key: &SessionKey, result: Result<(), &SessionError>) {
-        let control = Arc::clone(&self.0);
-        let (now, subject) = (control.clock.now(), key.upstream.to_string());
-        let Some(mut entry) = Entry::system(now, &*control.entropy, "upstream.login", subject) else { return };
-        entry.account = key.account;
-        if let Err(error) = result {
-            entry.decision = Decision::Denied;
-            entry.code = Some(Code::UpstreamSessionFailed);
-            entry.verdicts.push(Verdict::denied(Step::UpstreamSession, error.to_string()));
-        }
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        runtime.spawn(async move {
-            match control.auditor.reserve().await {
-                Ok(slot) => slot.close_with(entry),
-                Err(error) => log::error!("a sign-in has no audit row: {error}"),
-            }
-        });
-    }
-}
-
-/// Leaves the row of something that the gateway does by itself.
-fn record(control: &Control, operation: &'static str, subject: &str) {
-    let entry = Entry::system(control.clock.now(), &*control.entropy, operation, subject.to_owned());
-    if let Some(Err(error)) = entry.map(|entry| control.auditor.write_blocking(entry)) {
-        log::error!("the audit row of `{operation}` could not be written: {error}");
-    }
-}
-
-/// What runs in the same process: the admin socket, and housekeeping.
-struct Beside {
-    control: Arc<Control>,
-    admin: std::sync::Mutex<Option<AdminSocket>>,
-    /// How long audit rows are kept; `None` for ever.
-    keep: Option<Duration>,
-}
-
-/// How often expired tokens are forgotten.
-const HOUSEKEEPING: Duration = Duration::from_mins(1);
-
-#[async_trait]
-impl BackgroundService for Beside {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
-        let admin = self.admin.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        let Some(admin) = admin else { return };
-        let mut stopped = shutdown.clone();
-        let serving = admin.serve(Arc::clone(&self.control), async move {
-            let _ = stopped.changed().await;
-        });
-        tokio::select! {
-            ended = serving => {
-                if let Err(error) = ended {
-                    log::error!("the admin socket broke: {error}");
-                }
-            }
-            () = housekeeping(&self.control, self.keep) => {}
-            _ = shutdown.changed() => {}
-        }
-        // The exchanges in progress have ended by now.
-        if let Some(sessions) = &self.control.sessions {
-            sessions.shut_down().await;
-        }
-    }
-}
-
-async fn housekeeping(control: &Arc<Control>, keep: Option<Duration>) {
-    loop {
-        tokio::time::sleep(HOUSEKEEPING).await;
-        let control = Arc::clone(control);
-        let done = tokio::task::spawn_blocking(move || {
-            control.copy_changes();
-            control.auditor.write_folded();
-            control.keep_anchor();
-            if let Some(keep) = keep {
-                control.prune_old_rows(keep);
-            }
-            control.directory.forget_expired_tokens(control.clock.now())
-        });
-        match done.await {
-            Ok(Ok(0)) => {}
-            Ok(Ok(count)) => log::debug!("{count} expired tokens were forgotten"),
-            Ok(Err(error)) => log::error!("expired tokens could not be forgotten: {error}"),
-            Err(error) => log::error!("housekeeping ended early: {error}"),
-        }
-    }
-}
-
-fn watch(control: &Arc<Control>) -> Option<Watcher> {
-    let watching = Arc::clone(control);
-    let tell = move |report: &ReloadReport| {
-        if report.changed {
-            watching.keep_policies();
-            log::info!("policies reloaded: generation {}", report.generation);
-        }
-        if !report.problems.is_empty() {
-            log::error!("policy files are broken; the last good versions stay in force:\n{}", report.problems);
-        }
-    };
-    match Watcher::start(Arc::clone(&control.policies), tell) {
-        Ok(watcher) => Some(watcher),
-        Err(error) => {
-            log::error!("{error}");
-            None
-        }
     }
 }
 
@@ -396,15 +296,22 @@ fn check_upstreams(config: &Config, policies: &PolicyStore) -> Result<(), StartE
 /// # Errors
 /// When one of them cannot be used.
 pub fn check_certificates(config: &Config, world: &World) -> Result<(), StartError> {
-    Ok(peers(config, &world.clock).map(drop)?)
+    let nobody: Arc<dyn SessionEvents> = Arc::new(NobodyIsTold);
+    Ok(peers(config, &world.clock, &nobody).map(drop)?)
 }
 
-fn peers(config: &Config, clock: &Arc<dyn Clock>) -> Result<HashMap<UpstreamName, Peers>, PeerError> {
+fn peers(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    events: &Arc<dyn SessionEvents>,
+) -> Result<HashMap<UpstreamName, Peers>, PeerError> {
     if let Some(file) = config.server.ca_file() {
         proxy::check_authorities("server.ca_file", Path::new(file))?;
     }
     let numbered = config.upstreams.iter().zip(1_u64..);
-    numbered
-        .map(|((name, upstream), group)| Ok((name.clone(), Peers::of(upstream, group, Arc::clone(clock))?)))
-        .collect()
+    let built = numbered.map(|((name, upstream), group)| {
+        let peers = Peers::of(upstream, group, Arc::clone(clock), Arc::clone(events))?;
+        Ok((name.clone(), peers))
+    });
+    built.collect()
 }

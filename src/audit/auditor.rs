@@ -146,6 +146,15 @@ impl Auditor {
         })
     }
 
+    /// The same without waiting.
+    ///
+    /// # Errors
+    /// When the queue is full now.
+    pub fn try_reserve(&self) -> Result<Slot, AuditUnavailable> {
+        let room = Arc::clone(&self.room).try_acquire_owned().map_err(|_| AuditUnavailable)?;
+        Ok(Slot { room, queue: self.queue.clone(), guarantee: self.settings.guarantee, clock: Arc::clone(&self.clock) })
+    }
+
     /// Writes a row that is over at once, waiting for the commit. For the command line and for start and stop.
     ///
     /// # Errors

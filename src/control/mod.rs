@@ -10,6 +10,7 @@ mod render;
 mod socket;
 mod state;
 mod stats;
+mod system;
 mod upstreams;
 
 use std::sync::Arc;

@@ -72,6 +72,7 @@ impl Control {
             self.keep_policies();
             log::info!("{actor} reloaded the policies: generation {}", report.generation);
         }
+        self.record_reload(actor, &report);
         if !report.problems.is_empty() {
             return Err(ControlError::invalid(format!(
                 "{}\nthe last good versions stay in force (generation {})",

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use super::{
-    AccountRef, SessionKey, SessionVault, SignInAnswer, SignInRequest, SignInTransport, StoredSession, TransportError,
-    UpstreamSecrets, VaultError,
+    AccountRef, Circuit, Guarded, SessionError, SessionEvents, SessionKey, SessionVault, SignInAnswer, SignInRequest,
+    SignInTransport, StoredSession, TransportError, UpstreamSecrets, VaultError,
 };
 use crate::config::{
     Balance, BodyTemplate, Connections, Ejection, Extract, ExtractFrom, HttpVersion, InjectedHeader, Injection,
@@ -21,6 +21,25 @@ use crate::config::{
     Upstream, UpstreamPeer, UpstreamTimeouts,
 };
 use crate::domain::{AccountId, Secret, UpstreamName};
+
+/// Remembers which circuits have opened and closed.
+#[derive(Debug, Default)]
+pub(crate) struct Heard(Mutex<Vec<String>>);
+
+impl Heard {
+    /// What was heard since the last time.
+    pub(crate) fn circuits(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().expect("the lock"))
+    }
+}
+
+impl SessionEvents for Heard {
+    fn signed_in(&self, _: &SessionKey, _: Result<(), &SessionError>) {}
+
+    fn circuit(&self, _: Guarded<'_>, circuit: Circuit, _: String) {
+        self.0.lock().expect("the lock").push(format!("{circuit:?}"));
+    }
+}
 
 /// What the ERP does with one request.
 #[derive(Debug, Clone)]

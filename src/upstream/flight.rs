@@ -96,6 +96,7 @@ impl Flight {
     async fn sign_in(&self, secrets: &UpstreamSecrets) -> Result<UpstreamSession, SessionError> {
         let upstream = &self.slot.upstream;
         self.slot.count_sign_in();
+        self.slot.tried_again();
         // Taken before the first request, so that our end of the session is never later than the ERP's.
         let began_at = self.slot.clock.now();
         let account = self.slot.account.as_ref();

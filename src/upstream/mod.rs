@@ -26,7 +26,7 @@ mod recipe_tests;
 mod tests;
 
 pub use error::{Refusal, SessionError, UnusableRecipe};
-pub use events::{NobodyIsTold, SessionEvents};
+pub use events::{Circuit, Guarded, NobodyIsTold, SessionEvents};
 pub use key::{AccountRef, SessionKey};
 pub use report::{Report, StepReport};
 pub use session::{Loss, UpstreamSession, loss};

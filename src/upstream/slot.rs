@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::attempts::Attempts;
 use super::error::SessionError;
-use super::events::SessionEvents;
+use super::events::{Circuit, Guarded, SessionEvents};
 use super::flight::{Flight, Ticket};
 use super::key::{AccountRef, SessionKey};
 use super::session::{Life, UpstreamSession, later};
@@ -170,8 +170,13 @@ impl Slot {
         let dropped = self.current.swap(None);
         state.secrets_epoch = state.secrets_epoch.saturating_add(1);
         state.stored = Stored::Overtaken;
+        let had_failed = state.attempts.failures() > 0;
         state.attempts.cleared();
         state.last_error = None;
+        drop(state);
+        if had_failed {
+            self.tell(Circuit::Closed, "other secrets are set".to_owned());
+        }
         dropped
     }
 
@@ -256,6 +261,18 @@ impl Slot {
         self.lock().attempts.begun(self.clock.monotonic());
     }
 
+    /// Tells of a sign-in that is about to begin after others have failed.
+    pub(super) fn tried_again(&self) {
+        let failures = self.lock().attempts.failures();
+        if failures > 0 {
+            self.tell(Circuit::HalfOpen, format!("failures in a row: {failures}"));
+        }
+    }
+
+    fn tell(&self, circuit: Circuit, note: String) {
+        self.events.circuit(Guarded::SignIn(&self.key), circuit, note);
+    }
+
     /// Takes in the result of the flight. Gives the session that it replaces, too.
     pub(super) fn land(
         &self,
@@ -273,17 +290,32 @@ impl Slot {
                 let session = Arc::new(session);
                 let replaced = self.current.swap(Some(Arc::clone(&session)));
                 state.stored = Stored::Overtaken;
+                let had_failed = state.attempts.failures() > 0;
                 state.attempts.cleared();
                 state.last_error = None;
+                drop(state);
                 log::info!("{self}: session {} serves", session.generation());
+                if had_failed {
+                    self.tell(Circuit::Closed, "signed in".to_owned());
+                }
                 (Landing::Session(session), replaced)
             }
             Err(error) => {
-                if error.calls_for_back_off() {
-                    state.attempts.failed(self.clock.monotonic());
+                let now = self.clock.monotonic();
+                let backs_off = error.calls_for_back_off();
+                if backs_off {
+                    state.attempts.failed(now);
                 }
                 log::warn!("{self}: no session: {error}");
                 state.last_error = Some(error.clone());
+                let (failures, pause) = (state.attempts.failures(), state.attempts.pause(now).unwrap_or_default());
+                drop(state);
+                if backs_off {
+                    self.tell(
+                        Circuit::Open,
+                        format!("failures in a row: {failures}; left alone for {pause:?}: {error}"),
+                    );
+                }
                 (Landing::Failed(error), None)
             }
         }

@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::double::{Act, MemoryVault, ScriptedErp, account, erp, static_key, tryton};
+use super::double::{Act, Heard, MemoryVault, ScriptedErp, account, erp, static_key, tryton};
 use super::*;
 use crate::config::{BodyTemplate, JsonTemplate, Piece, Template, Upstream};
 use crate::domain::{Clock, ManualClock, Secret};
@@ -21,6 +21,7 @@ struct Process {
     erp: Arc<ScriptedErp>,
     vault: Arc<MemoryVault>,
     clock: ManualClock,
+    heard: Arc<Heard>,
 }
 
 impl Process {
@@ -31,10 +32,10 @@ impl Process {
 
     fn start_with(upstream: Upstream, erp: Arc<ScriptedErp>, vault: Arc<MemoryVault>, clock: ManualClock) -> Self {
         let transport: Arc<dyn SignInTransport> = erp.clone();
-        let sessions =
-            Sessions::new(vec![upstream], transport, vault.clone(), Arc::new(clock.clone()), Arc::new(NobodyIsTold))
-                .expect("sessions");
-        Self { sessions: Arc::new(sessions), erp, vault, clock }
+        let heard = Arc::new(Heard::default());
+        let sessions = Sessions::new(vec![upstream], transport, vault.clone(), Arc::new(clock.clone()), heard.clone())
+            .expect("sessions");
+        Self { sessions: Arc::new(sessions), erp, vault, clock, heard }
     }
 
     /// The same machine after a restart.
@@ -148,6 +149,7 @@ async fn failure_backs_off_and_recovers() {
     process.obtain().await.expect("a session");
     assert_eq!((process.status().failures, process.status().last_error), (0, None));
     assert_eq!(process.sign_ins(), 3);
+    assert_eq!(process.heard.circuits(), ["Open", "HalfOpen", "Open", "HalfOpen", "Closed"]);
 }
 
 #[tokio::test]
@@ -248,6 +250,7 @@ async fn secret_change_ends_the_back_off() {
     process.obtain().await.expect_err("refused");
     process.sessions.secret_changed(&erp(), None).await.expect("dropped");
     process.obtain().await.expect("a session");
+    assert_eq!(process.heard.circuits(), ["Open", "Closed"]);
 }
 
 #[tokio::test]

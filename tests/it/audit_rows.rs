@@ -1,10 +1,15 @@
 //! What audit rows say, kind by kind.
 
+use std::net::TcpListener;
+use std::time::Duration;
+
 use erp_access::control::Command;
+use erp_access::demo::little_erp::{LittleErp, Settings};
+use erp_access::domain::{ManualClock, Secret};
 use erp_access::kill_switch::Scope;
 use serde_json::Value;
 
-use crate::support::gateway::{Gateway, Issued, Setup};
+use crate::support::gateway::{Gateway, Issued, LITTLE_ERP_SESSION, OPEN, Setup};
 use crate::support::http::{self, Response};
 use crate::support::recorder::Recorder;
 
@@ -134,4 +139,108 @@ fn a_change_says_who_made_it_and_what_it_replaced() {
     let detail: Value = serde_json::from_str(rows[0]["detail"].as_str().expect("a detail")).expect("JSON");
     assert_eq!((&detail["reason"], &detail["before"]["reason"]), (&"over".into(), &"test".into()));
     assert!(detail["after"].is_null(), "{detail}");
+}
+
+fn detail(row: &Value) -> Value {
+    serde_json::from_str(row["detail"].as_str().unwrap_or_else(|| panic!("no detail: {row:#}"))).expect("JSON")
+}
+
+/// The rows of one operation of the system, newest first, when there are so many.
+fn system_rows(gateway: &Gateway, operation: &str, at_least: usize) -> Vec<Value> {
+    for _ in 0..1000 {
+        let mut rows = gateway.audit("system", 1);
+        rows.retain(|row| row["method"] == operation);
+        if rows.len() >= at_least {
+            return rows;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("fewer than {at_least} rows of {operation}: {:#?}", gateway.audit("system", 0));
+}
+
+#[test]
+fn a_start_says_which_version_on_which_configuration_and_a_stop_follows_it() {
+    let gateway = Scene::new().gateway;
+    let address = gateway.address.to_string();
+    let gateway = gateway.restart();
+    let starts = system_rows(&gateway, "start", 2);
+    let (again, first) = (detail(&starts[0]), detail(&starts[1]));
+    assert_eq!(first["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(first["addresses"][0], address.as_str());
+    assert!(first["configuration"].as_str().is_some_and(|hash| hash.len() == 64));
+    assert_eq!(first["configuration"], again["configuration"]);
+    assert_eq!((&first["generation"], &first["policies"]), (&1.into(), &again["policies"]));
+    let rows = gateway.audit("system", 3);
+    let order: Vec<_> = rows.iter().map(|row| row["method"].as_str().expect("a text")).collect();
+    assert_eq!(order, ["start", "stop", "start"]);
+    assert!(rows.iter().all(|row| row["actor"] == "system" && row["decision"] == "allowed"));
+}
+
+#[test]
+fn a_reload_says_what_is_in_force_and_who_asked_for_it() {
+    let scene = Scene::new();
+    let file = scene.gateway.folder.path().join("policies/order-reader.yaml");
+    let good = std::fs::read_to_string(&file).expect("read");
+    std::fs::write(&file, format!("{good}\n# changed\n")).expect("written");
+    scene.gateway.operate(Command::PolicyReload).expect("reloaded");
+    let reloaded = system_rows(&scene.gateway, "policy.reload", 1).remove(0);
+    let said = detail(&reloaded);
+    assert_eq!((&said["generation"], &said["changed"], &said["problems"]), (&2.into(), &true.into(), &0.into()));
+    assert_eq!((&reloaded["actor"], &reloaded["decision"]), (&"operator:tester".into(), &"allowed".into()));
+    assert_eq!(said["hash"], reloaded["policy_snapshot"]);
+    std::fs::write(&file, "version: 1\npolicy: order-reader\nrules: [{ id: read, allow: [no.such] }]\n")
+        .expect("written");
+    scene.gateway.operate(Command::PolicyReload).expect_err("broken");
+    let refused = system_rows(&scene.gateway, "policy.reload", 2).remove(0);
+    assert_eq!((&refused["decision"], &detail(&refused)["problems"]), (&"denied".into(), &1.into()), "{refused:#}");
+}
+
+#[test]
+fn a_reload_by_the_watcher_is_the_systems() {
+    let erp = Recorder::start();
+    let folder = Setup::new(erp.address()).write();
+    let config = folder.path().join("erp-access.yaml");
+    let text = std::fs::read_to_string(&config).expect("read").replace("watch: false", "watch: true");
+    std::fs::write(&config, text).expect("written");
+    let gateway = Gateway::start(folder, ManualClock::at(OPEN.parse().expect("a time")));
+    std::fs::write(gateway.folder.path().join("policies/order-writer.yaml"), "version: 1\nbroken: [").expect("written");
+    let row = system_rows(&gateway, "policy.reload", 1).remove(0);
+    assert_eq!((&row["actor"], &row["decision"]), (&"system".into(), &"denied".into()), "{row:#}");
+}
+
+#[test]
+fn a_peer_that_is_left_out_and_comes_back_leaves_its_rows() {
+    let gone = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = gone.local_addr().expect("an address");
+    drop(gone);
+    let gateway = Setup::new(address).start();
+    gateway.set_api_key("erp-side-key-1");
+    let token = gateway.token(&gateway.issue("acme", &["order-reader"]));
+    for _ in 0..10 {
+        assert_eq!(gateway.get(&token, "/v1/orders").status, 502);
+    }
+    let row = system_rows(&gateway, "upstream.circuit.open", 1).remove(0);
+    assert_eq!(row["path"], format!("erp {address}"));
+    assert_eq!((&detail(&row)["guards"], &row["actor"]), (&"peer".into(), &"system".into()));
+    gateway.clock.advance(Duration::from_mins(10));
+    let token = gateway.token(&gateway.issue("acme", &["order-reader"]));
+    assert_eq!(gateway.get(&token, "/v1/orders").status, 502);
+    assert_eq!(system_rows(&gateway, "upstream.circuit.half-open", 1).len(), 1);
+    assert_eq!(system_rows(&gateway, "upstream.circuit.open", 2).len(), 2);
+}
+
+#[test]
+fn a_sign_in_that_is_left_alone_leaves_its_rows() {
+    let little = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let settings = Settings::new("gateway", Secret::new("little-password-1".into()));
+    let erp = LittleErp::start(little, settings).expect("starts");
+    let gateway = Setup::new(erp.address()).session(LITTLE_ERP_SESSION).start();
+    let token = gateway.token(&gateway.issue("acme", &["order-reader"]));
+    gateway.set_password("gateway", "wrong-password-1");
+    assert_eq!(gateway.get(&token, "/v1/orders").code(), "upstream_session_failed");
+    let row = system_rows(&gateway, "upstream.circuit.open", 1).remove(0);
+    assert_eq!((&row["path"], &detail(&row)["guards"]), (&"erp".into(), &"sign_in".into()), "{row:#}");
+    gateway.set_password("gateway", "little-password-1");
+    let row = system_rows(&gateway, "upstream.circuit.closed", 1).remove(0);
+    assert_eq!(detail(&row)["note"], "other secrets are set");
 }

@@ -200,13 +200,13 @@ fn with_password(scene: &Scene, username: &str, password: &str) {
     scene.fails(&response, Code::UpstreamSessionFailed);
     let report = scene.report();
     assert!(report["error"].as_str().is_some_and(|error| error.contains("refused: status 401")), "{report:#}");
-    let rows = scene.gateway.audit("system", 2);
+    let rows = scene.gateway.audit("system", 3);
     let refused = rows.iter().find(|row| row["method"] == "upstream.login").expect("a row of the sign-in");
     assert_eq!((refused["decision"].as_str(), refused["path"].as_str()), (Some("denied"), Some("erp")), "{refused:#}");
     scene.gateway.set_password(username, password);
     scene.reads();
     let settled = |row: &serde_json::Value| row["method"] == "upstream.login" && row["decision"] == "allowed";
-    assert!(scene.gateway.audit("system", 3).iter().any(settled));
+    assert!(scene.gateway.audit("system", 5).iter().any(settled));
     let report = scene.report().to_string();
     assert!(report.contains("\"error\":null") && !report.contains(password), "{report}");
     scene.gateway.clock.advance(Duration::from_mins(2));

@@ -18,7 +18,7 @@ use pingora_core::upstreams::peer::HttpPeer;
 
 use crate::config::{Connections, HealthCheck, Upstream};
 use crate::domain::Clock;
-use crate::upstream::UpstreamSession;
+use crate::upstream::{SessionEvents, UpstreamSession};
 
 use pool::{Lease, Pool};
 
@@ -55,11 +55,17 @@ pub(super) struct Chosen {
 }
 
 impl Peers {
-    /// Builds the templates. `group` keeps pooled connections of different upstreams apart.
+    /// Builds the templates. `group` keeps pooled connections of different upstreams apart; `events` is told of peers
+    /// that are left out.
     ///
     /// # Errors
     /// When a certificate or a private key cannot be used.
-    pub fn of(upstream: &Upstream, group: u64, clock: Arc<dyn Clock>) -> Result<Self, PeerError> {
+    pub fn of(
+        upstream: &Upstream,
+        group: u64,
+        clock: Arc<dyn Clock>,
+        events: Arc<dyn SessionEvents>,
+    ) -> Result<Self, PeerError> {
         let identity = tls::Identity::read(upstream)?;
         let templates = upstream.peers.iter().map(|peer| {
             let address = peer.address;
@@ -67,7 +73,7 @@ impl Peers {
         });
         Ok(Self {
             templates: templates.collect(),
-            pool: Arc::new(Pool::of(upstream)),
+            pool: Arc::new(Pool::of(upstream, events)),
             clock,
             connections: upstream.connections,
             keys: RandomState::new(),

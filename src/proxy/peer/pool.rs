@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::config::{Balance, Ejection, Upstream};
 use crate::domain::UpstreamName;
+use crate::upstream::{Circuit, Guarded, SessionEvents};
 
 /// What is known of the peers of one upstream.
 #[derive(Debug)]
@@ -15,6 +16,7 @@ pub(super) struct Pool {
     ejection: Ejection,
     /// Held for a few comparisons only, never across an await.
     members: Mutex<Vec<Member>>,
+    events: Arc<dyn SessionEvents>,
 }
 
 /// What is known of one peer.
@@ -29,8 +31,17 @@ struct Member {
     failures: u32,
     /// Left out until this moment of the monotonic clock.
     out_until: Option<Duration>,
+    /// Whether somebody was told that it is tried again.
+    trial: Trial,
     /// What the health checks say.
     checked: Checked,
+}
+
+/// Whether a peer that was left out has been given another chance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trial {
+    NotYet,
+    Begun,
 }
 
 /// What the health checks say; without any, a peer is well.
@@ -67,7 +78,7 @@ fn load(in_progress: usize, weight_of_other: u32) -> u64 {
 }
 
 impl Pool {
-    pub(super) fn of(upstream: &Upstream) -> Self {
+    pub(super) fn of(upstream: &Upstream, events: Arc<dyn SessionEvents>) -> Self {
         let member = |peer: &crate::config::UpstreamPeer| Member {
             address: peer.address,
             weight: peer.weight,
@@ -75,6 +86,7 @@ impl Pool {
             in_progress: 0,
             failures: 0,
             out_until: None,
+            trial: Trial::NotYet,
             checked: Checked::Well,
         };
         Self {
@@ -82,6 +94,7 @@ impl Pool {
             balance: upstream.balance,
             ejection: upstream.ejection,
             members: Mutex::new(upstream.peers.iter().map(member).collect()),
+            events,
         }
     }
 
@@ -105,16 +118,36 @@ impl Pool {
                 take_turns(&mut members, &least)
             }
         }?;
-        members.get_mut(index)?.in_progress += 1;
+        let member = members.get_mut(index)?;
+        member.in_progress += 1;
+        let address = member.address;
+        let comes_back = member.out_until.is_some_and(|until| until <= now) && member.trial == Trial::NotYet;
+        if comes_back {
+            member.trial = Trial::Begun;
+        }
         drop(members);
+        if comes_back {
+            pool.tell(address, Circuit::HalfOpen, "a request tries it".to_owned());
+        }
         Some(Lease { pool: Arc::clone(pool), index })
     }
 
     /// What the health checks say from now on.
     pub(super) fn checked(&self, address: SocketAddr, checked: Checked) {
-        if let Some(member) = self.lock().iter_mut().find(|member| member.address == address) {
-            member.checked = checked;
+        let mut members = self.lock();
+        let Some(member) = members.iter_mut().find(|member| member.address == address) else { return };
+        let before = std::mem::replace(&mut member.checked, checked);
+        drop(members);
+        if before != checked {
+            match checked {
+                Checked::Well => self.tell(address, Circuit::Closed, "its health checks succeed".to_owned()),
+                Checked::Unwell => self.tell(address, Circuit::Open, "its health checks fail".to_owned()),
+            }
         }
+    }
+
+    fn tell(&self, address: SocketAddr, circuit: Circuit, note: String) {
+        self.events.circuit(Guarded::Peer(&self.upstream, address), circuit, note);
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Member>> {
@@ -167,8 +200,12 @@ impl Lease {
         let mut members = self.pool.lock();
         if let Some(member) = members.get_mut(self.index) {
             member.failures = 0;
+            member.trial = Trial::NotYet;
             if member.out_until.take().is_some() {
-                log::info!("upstream `{}`: peer {} answers again", self.pool.upstream, member.address);
+                let address = member.address;
+                drop(members);
+                log::info!("upstream `{}`: peer {address} answers again", self.pool.upstream);
+                self.pool.tell(address, Circuit::Closed, "it answers again".to_owned());
             }
         }
     }
@@ -183,11 +220,15 @@ impl Lease {
         if failures == 0 || member.failures < failures {
             return;
         }
-        if !member.is_out(now) {
-            let (name, address, count) = (&self.pool.upstream, member.address, member.failures);
-            log::warn!("upstream `{name}`: peer {address} is left out for {pause:?} after {count} failures in a row");
-        }
+        let newly = !member.is_out(now);
+        let (name, address, count) = (&self.pool.upstream, member.address, member.failures);
         member.out_until = Some(now.saturating_add(pause));
+        member.trial = Trial::NotYet;
+        drop(members);
+        if newly {
+            log::warn!("upstream `{name}`: peer {address} is left out for {pause:?} after {count} failures in a row");
+            self.pool.tell(address, Circuit::Open, format!("failures in a row: {count}; left out for {pause:?}"));
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use super::repeat::{Broken, Standing};
 use super::{Attempts, Mark, NoAttempt, Peers};
 use crate::config::{Balance, Connections, Ejection, Upstream, UpstreamPeer, UpstreamTimeouts};
 use crate::domain::{Clock, ManualClock};
-use crate::upstream::double::{MemoryVault, ScriptedErp, account, erp, static_key};
+use crate::upstream::double::{Heard, MemoryVault, ScriptedErp, account, erp, static_key};
 use crate::upstream::{NobodyIsTold, Sessions};
 
 const START: Duration = Duration::ZERO;
@@ -38,7 +38,7 @@ fn upstream(weights: &[u32], balance: Balance) -> Upstream {
 }
 
 fn pool(weights: &[u32], balance: Balance) -> Arc<Pool> {
-    Arc::new(Pool::of(&upstream(weights, balance)))
+    Arc::new(Pool::of(&upstream(weights, balance), Arc::new(NobodyIsTold)))
 }
 
 fn take(pool: &Arc<Pool>, now: Duration) -> Lease {
@@ -193,10 +193,30 @@ fn peer_that_its_checks_call_unwell_is_left_out_until_they_call_it_well() {
 }
 
 #[test]
+fn peer_that_is_left_out_and_comes_back_is_told_once_each() {
+    let heard = Arc::new(Heard::default());
+    let pool = Arc::new(Pool::of(&upstream(&[1], Balance::InOrder), heard.clone()));
+    eject(&pool, 0, START);
+    for _ in 0..3 {
+        take(&pool, START).failed(START);
+    }
+    take(&pool, PERIOD).failed(PERIOD);
+    let (one, other) = (take(&pool, PERIOD * 2), take(&pool, PERIOD * 2));
+    one.succeeded();
+    other.succeeded();
+    assert_eq!(heard.circuits(), ["Open", "HalfOpen", "Open", "HalfOpen", "Closed"]);
+    let first = ([127, 0, 0, 1], 1).into();
+    for checked in [Checked::Well, Checked::Unwell, Checked::Unwell, Checked::Well] {
+        pool.checked(first, checked);
+    }
+    assert_eq!(heard.circuits(), ["Open", "Closed"]);
+}
+
+#[test]
 fn peer_whose_failures_do_not_count_is_never_left_out() {
     let mut upstream = upstream(&[1, 1], Balance::InOrder);
     upstream.ejection.failures = 0;
-    let pool = Arc::new(Pool::of(&upstream));
+    let pool = Arc::new(Pool::of(&upstream, Arc::new(NobodyIsTold)));
     eject(&pool, 0, START);
     assert_eq!(take(&pool, START).index(), 0);
 }
@@ -204,7 +224,7 @@ fn peer_whose_failures_do_not_count_is_never_left_out() {
 const SHARED: Mark = Mark(None);
 
 fn peers(upstream: &Upstream, clock: &ManualClock) -> Peers {
-    Peers::of(upstream, 1, Arc::new(clock.clone())).expect("peers")
+    Peers::of(upstream, 1, Arc::new(clock.clone()), Arc::new(NobodyIsTold)).expect("peers")
 }
 
 fn clock() -> ManualClock {

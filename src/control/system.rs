@@ -1,0 +1,49 @@
+//! Rows of what the gateway does by itself.
+
+use serde_json::json;
+
+use super::Control;
+use crate::audit::{Decision, Entry, Step, Verdict};
+use crate::domain::Actor;
+use crate::policy::ReloadReport;
+
+impl Control {
+    /// The row of something that the gateway does by itself, with more about it; `None` without randomness for its id.
+    #[must_use]
+    pub fn system_row(&self, operation: &'static str, subject: String, detail: &serde_json::Value) -> Option<Entry> {
+        let mut entry = Entry::system(self.clock.now(), &*self.entropy, operation, subject)?;
+        entry.detail = Some(detail.to_string());
+        Some(entry)
+    }
+
+    /// Leaves a row without waiting for the disk: it is kept until it can be written. Must not be called where it could
+    /// be made to happen often.
+    pub fn leave(&self, row: Option<Entry>) {
+        let Some(row) = row else { return };
+        let operation = row.method.clone();
+        match self.auditor.try_reserve() {
+            Ok(slot) => slot.close_with(row),
+            Err(error) => log::error!("`{operation}` has no audit row: {error}"),
+        }
+    }
+
+    /// Leaves the row of a reading of the policy files, whoever asked for it.
+    pub fn record_reload(&self, actor: &Actor, report: &ReloadReport) {
+        let broken = report.problems.0.len();
+        let ReloadReport { generation, hash, changed, .. } = report;
+        let detail =
+            json!({ "generation": generation, "hash": hash.to_string(), "changed": changed, "problems": broken });
+        let mut row = self.system_row("policy.reload", format!("generation {generation}"), &detail);
+        if let Some(row) = &mut row {
+            row.actor = actor.clone();
+            row.generation = *generation;
+            row.policy_snapshot = Some(*hash.as_bytes());
+            if broken > 0 {
+                row.decision = Decision::Denied;
+                let note = format!("problems: {broken}; the last good versions stay in force");
+                row.verdicts.push(Verdict::denied(Step::Policy, note));
+            }
+        }
+        self.leave(row);
+    }
+}
