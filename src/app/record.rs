@@ -20,13 +20,7 @@ impl Recorder {
     fn leave(&self, entry: Entry) {
         let control = Arc::clone(&self.0);
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return control.leave(Some(entry)) };
-        runtime.spawn(async move {
-            let operation = entry.method.clone();
-            match control.auditor.reserve().await {
-                Ok(slot) => slot.close_with(entry),
-                Err(error) => log::error!("`{operation}` has no audit row: {error}"),
-            }
-        });
+        runtime.spawn(async move { control.auditor.leave_in_time(entry).await });
     }
 }
 

@@ -49,6 +49,7 @@ pub(super) fn queue_settings(config: &Config) -> QueueSettings {
             config::Guarantee::AfterResponse => audit::Guarantee::AfterResponse,
         },
         node: config.audit.node.clone(),
+        stalled_after: config.audit.stalled_after,
     }
 }
 

@@ -1,6 +1,5 @@
 //! The side of the audit trail that is asked: room is reserved here before a request is let in.
 
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -9,18 +8,19 @@ use std::time::Duration;
 use r2d2_sqlite::SqliteConnectionManager;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use crate::domain::{Clock, RequestId};
+use crate::domain::{Clock, Code, RequestId};
 use crate::secrets::KeyRing;
 
 use super::database::{self, AuditError, AuditSettings};
 use super::entry::{End, Entry, Outcome};
 use super::fold::Folder;
+use super::health::{Gauges, WriterHealth};
 use super::index::{self, Indexer};
 use super::ledger::{self, Ledger, Record};
 use super::recover;
 use super::row::{Filter, Passed, Row};
 use super::stats::{self, Group, StatsBy};
-use super::writer::{Job, Writer, WriterState};
+use super::writer::{Job, Writer};
 
 /// Memory that one row may take besides its previews: path, query, names, verdicts.
 const ROW_BYTES: usize = 24 * 1024;
@@ -56,6 +56,8 @@ pub struct QueueSettings {
     pub guarantee: Guarantee,
     /// The name of this node in each row.
     pub node: String,
+    /// A writer that has written nothing for so long, though there is something to write, is stalled.
+    pub stalled_after: Duration,
 }
 
 /// Writes audit rows and answers questions about them.
@@ -63,10 +65,11 @@ pub struct QueueSettings {
 pub struct Auditor {
     queue: Sender<Job>,
     room: Arc<Semaphore>,
+    capacity: usize,
     pub(super) settings: QueueSettings,
     pub(super) key_ring: Arc<KeyRing>,
     pub(super) pool: r2d2::Pool<SqliteConnectionManager>,
-    state: Arc<WriterState>,
+    gauges: Arc<Gauges>,
     clock: Arc<dyn Clock>,
     indexer: Indexer,
     folder: Arc<Folder>,
@@ -101,9 +104,9 @@ impl Auditor {
         if interrupted > 0 {
             log::warn!("{interrupted} relays of the last run had no outcome; their audit rows now say `interrupted`");
         }
-        let state = Arc::new(WriterState::default());
+        let gauges = Arc::new(Gauges::default());
         let (queue, jobs) = channel();
-        let writer = Writer::new(jobs, pool.clone(), ledger, Arc::clone(&state), Arc::clone(&clock));
+        let writer = Writer::new(jobs, pool.clone(), ledger, Arc::clone(&gauges), Arc::clone(&clock));
         let thread = std::thread::Builder::new()
             .name("audit-writer".into())
             .spawn(move || writer.run())
@@ -114,10 +117,11 @@ impl Auditor {
         Ok(Self {
             queue,
             room: Arc::new(Semaphore::new(exchanges)),
+            capacity: exchanges,
             settings: queue_settings,
             key_ring,
             pool,
-            state,
+            gauges,
             clock,
             indexer: Indexer::start(&settings.file()),
             folder,
@@ -153,6 +157,30 @@ impl Auditor {
     pub fn try_reserve(&self) -> Result<Slot, AuditUnavailable> {
         let room = Arc::clone(&self.room).try_acquire_owned().map_err(|_| AuditUnavailable)?;
         Ok(Slot { room, queue: self.queue.clone(), guarantee: self.settings.guarantee, clock: Arc::clone(&self.clock) })
+    }
+
+    /// Records something that is over with this record and that nobody waits for. Without room for it, it is counted,
+    /// and the log says so the first time.
+    pub fn leave(&self, entry: Entry) {
+        match self.try_reserve() {
+            Ok(slot) => slot.close_with(entry),
+            Err(AuditUnavailable) => self.lose(&entry),
+        }
+    }
+
+    /// The same, waiting for room as a request does.
+    pub async fn leave_in_time(&self, entry: Entry) {
+        match self.reserve().await {
+            Ok(slot) => slot.close_with(entry),
+            Err(AuditUnavailable) => self.lose(&entry),
+        }
+    }
+
+    fn lose(&self, entry: &Entry) {
+        if self.gauges.lost() {
+            let (kind, code) = (entry.kind.as_str(), entry.code.map_or("", Code::as_str));
+            log::error!("the audit queue is full; rows of refused requests are counted only, from a {kind} {code} on");
+        }
     }
 
     /// Writes a row that is over at once, waiting for the commit. For the command line and for start and stop.
@@ -221,7 +249,14 @@ impl Auditor {
     /// Whether the last attempt to write failed.
     #[must_use]
     pub fn is_failing(&self) -> bool {
-        self.state.failing.load(Ordering::Relaxed)
+        self.gauges.is_failing()
+    }
+
+    /// How the writer is doing.
+    #[must_use]
+    pub fn health(&self) -> WriterHealth {
+        let room = (self.capacity.saturating_sub(self.room.available_permits()), self.capacity);
+        self.gauges.health(self.clock.monotonic(), self.settings.stalled_after, room)
     }
 
     /// How many records the search index is behind the trail.
@@ -236,7 +271,7 @@ impl Auditor {
     /// Records written since the start.
     #[must_use]
     pub fn written(&self) -> u64 {
-        self.state.written.load(Ordering::Relaxed)
+        self.gauges.written()
     }
 
     /// Writes what is queued and ends the writer. Rows given to it later are refused.

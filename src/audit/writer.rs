@@ -1,7 +1,6 @@
 //! The thread that writes the rows, many in one transaction.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -12,20 +11,14 @@ use crate::domain::Clock;
 
 use super::auditor::AuditUnavailable;
 use super::database::AuditError;
+use super::health::{Gauges, Turn};
 use super::ledger::{Ledger, Record};
+use super::probe::probe;
 
 /// How long a failed batch waits before it is tried again without new work arriving.
 const RETRY: Duration = Duration::from_millis(250);
 /// Records in one transaction at most.
 const BATCH: usize = 512;
-
-/// What the writer thread tells the others.
-#[derive(Debug, Default)]
-pub(super) struct WriterState {
-    pub(super) failing: AtomicBool,
-    failures: AtomicU64,
-    pub(super) written: AtomicU64,
-}
 
 /// What the thread is given to do.
 #[derive(Debug)]
@@ -43,7 +36,7 @@ pub(super) struct Writer {
     jobs: Receiver<Job>,
     pool: r2d2::Pool<SqliteConnectionManager>,
     ledger: Ledger,
-    state: Arc<WriterState>,
+    gauges: Arc<Gauges>,
     clock: Arc<dyn Clock>,
     /// Records that nobody waits for and that could not be written yet; their room stays taken.
     waiting: Vec<(Record, Option<OwnedSemaphorePermit>)>,
@@ -54,15 +47,15 @@ impl Writer {
         jobs: Receiver<Job>,
         pool: r2d2::Pool<SqliteConnectionManager>,
         ledger: Ledger,
-        state: Arc<WriterState>,
+        gauges: Arc<Gauges>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { jobs, pool, ledger, state, clock, waiting: Vec::new() }
+        Self { jobs, pool, ledger, gauges, clock, waiting: Vec::new() }
     }
 
     pub(super) fn run(mut self) {
         loop {
-            let first = if self.waiting.is_empty() {
+            let first = if self.waiting.is_empty() && !self.gauges.is_failing() {
                 match self.jobs.recv() {
                     Ok(job) => Some(job),
                     Err(_) => return,
@@ -106,11 +99,15 @@ impl Writer {
                 all.push((record, room));
             }
         }
+        if all.is_empty() && !self.gauges.is_failing() {
+            return;
+        }
+        self.gauges.begin(self.clock.monotonic());
         match self.append(&all) {
             Ok(()) => {
-                self.state.written.fetch_add(u64::try_from(all.len()).unwrap_or(0), Ordering::Relaxed);
-                if self.state.failing.swap(false, Ordering::Relaxed) {
-                    log::info!("audit rows are written again");
+                match self.gauges.committed(self.clock.monotonic(), all.len()) {
+                    Turn::WritesAgain => log::info!("audit rows are written again"),
+                    Turn::None | Turn::FailsNow => {}
                 }
                 drop(all);
                 for committed in acknowledged.into_iter().flatten() {
@@ -133,18 +130,20 @@ impl Writer {
     }
 
     fn append(&mut self, all: &[(Record, Option<OwnedSemaphorePermit>)]) -> Result<(), AuditError> {
-        if all.is_empty() {
-            return Ok(());
-        }
         let now = self.clock.now();
+        if all.is_empty() {
+            return probe(&mut *self.pool.get()?, now);
+        }
         self.ledger.append(&mut *self.pool.get()?, all.iter().map(|(record, _)| record), now)
     }
 
     fn report(&self, error: &AuditError) {
-        self.state.failures.fetch_add(1, Ordering::Relaxed);
-        if !self.state.failing.swap(true, Ordering::Relaxed) {
-            let at = self.clock.now();
-            log::error!("audit rows cannot be written since {at}, so nothing is relayed: {error}");
+        match self.gauges.failed() {
+            Turn::FailsNow => {
+                let at = self.clock.now();
+                log::error!("audit rows cannot be written since {at}, so nothing is relayed: {error}");
+            }
+            Turn::None | Turn::WritesAgain => {}
         }
     }
 }

@@ -75,6 +75,8 @@ pub struct Audit {
     pub queue_bytes: u64,
     /// A request waits this long for room in the queue, then it is refused.
     pub reserve_timeout: Duration,
+    /// A writer that has written nothing for so long, though there is something to write, is stalled.
+    pub stalled_after: Duration,
     /// Bytes kept of a request's and of an answer's body; 0 keeps none.
     pub preview_bytes: u64,
     /// What is secret besides what always is.
@@ -121,6 +123,11 @@ impl Audit {
                 "reserve_timeout",
                 Duration::from_millis(50),
                 Duration::ZERO..=Duration::from_secs(10),
+            ),
+            stalled_after: section.duration(
+                "stalled_after",
+                Duration::from_secs(10),
+                Duration::from_secs(1)..=Duration::from_hours(1),
             ),
             preview_bytes: section.size("preview_bytes", 2048, 0..=64 << 10),
             redact: section.section("redact", |redact| Redact {

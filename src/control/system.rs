@@ -19,11 +19,8 @@ impl Control {
     /// Leaves a row without waiting for the disk: it is kept until it can be written. Must not be called where it could
     /// be made to happen often.
     pub fn leave(&self, row: Option<Entry>) {
-        let Some(row) = row else { return };
-        let operation = row.method.clone();
-        match self.auditor.try_reserve() {
-            Ok(slot) => slot.close_with(row),
-            Err(error) => log::error!("`{operation}` has no audit row: {error}"),
+        if let Some(row) = row {
+            self.auditor.leave(row);
         }
     }
 

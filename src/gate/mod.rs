@@ -166,7 +166,7 @@ impl Gate {
         }
     }
 
-    /// The row of a request to the gateway's own paths that is refused before anybody is asked who sent it.
+    /// The row of a request that is refused before anybody is asked who sent it.
     #[must_use]
     pub fn refused_row(&self, asked: &Asked<'_>, denial: &Denial) -> Entry {
         Trail::begin(asked, self).denied(denial)

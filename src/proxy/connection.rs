@@ -3,6 +3,7 @@
 //! Pingora's own limit is per read, so a client that sends a byte now and then is never cut off, and from the second
 //! request on a connection there is no limit at all.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,18 +14,27 @@ use pingora_core::protocols::{ALPN, Stream};
 use pingora_core::server::ShutdownWatch;
 use tokio::time::Instant;
 
+use super::head_watch::{HeadWatch, Seen, WatchedStream};
+use super::unread::{Unread, UnreadRows};
+
 tokio::task_local! {
     static HEAD_TIMER: Arc<HeadTimer>;
 }
 
 /// The request at hand has its head: stop the timer.
 pub(super) fn head_arrived() {
-    let _ = HEAD_TIMER.try_with(|timer| timer.deadline.store(DISARMED, Ordering::Relaxed));
+    let _ = HEAD_TIMER.try_with(|timer| {
+        timer.deadline.store(DISARMED, Ordering::Relaxed);
+        timer.watch.arrived();
+    });
 }
 
 /// The request at hand is over: the next head must arrive within the keep-alive time plus the head time.
 pub(super) fn waiting_for_next_head() {
-    let _ = HEAD_TIMER.try_with(|timer| timer.arm(timer.limits.keep_alive + timer.limits.head));
+    let _ = HEAD_TIMER.try_with(|timer| {
+        timer.arm(timer.limits.keep_alive + timer.limits.head);
+        timer.watch.await_next();
+    });
 }
 
 const DISARMED: u64 = u64::MAX;
@@ -45,6 +55,7 @@ struct HeadTimer {
     /// Milliseconds after `started`, or `DISARMED`.
     deadline: AtomicU64,
     limits: ConnectionLimits,
+    watch: Arc<HeadWatch>,
 }
 
 impl HeadTimer {
@@ -72,12 +83,22 @@ pub(super) struct Limited<A> {
     inner: Arc<A>,
     limits: ConnectionLimits,
     open: Arc<AtomicUsize>,
+    rows: UnreadRows,
 }
 
 impl<A> Limited<A> {
-    pub(super) fn new(inner: A, limits: ConnectionLimits) -> Self {
-        Self { inner: Arc::new(inner), limits, open: Arc::new(AtomicUsize::new(0)) }
+    pub(super) fn new(inner: A, limits: ConnectionLimits, rows: UnreadRows) -> Self {
+        Self { inner: Arc::new(inner), limits, open: Arc::new(AtomicUsize::new(0)), rows }
     }
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// Pingora is done with it.
+    Done,
+    /// A head was overdue.
+    Overdue,
 }
 
 struct Open(Arc<AtomicUsize>);
@@ -93,22 +114,56 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Limited<A> {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let already_open = self.open.fetch_add(1, Ordering::Relaxed);
         let _open = Open(Arc::clone(&self.open));
+        let client = address_of(&stream);
         if already_open >= self.limits.connections {
+            self.rows.leave(Unread::TooMany(already_open), client, &Seen::default());
             return None;
         }
         // The streams of HTTP/2 run in tasks of their own; Pingora's idle limit serves there.
         if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
             return self.inner.process_new(stream, shutdown).await;
         }
-        let timer = Arc::new(HeadTimer { started: Instant::now(), deadline: AtomicU64::new(0), limits: self.limits });
+        let watch = Arc::new(HeadWatch::new());
+        let timer = Arc::new(HeadTimer {
+            started: Instant::now(),
+            deadline: AtomicU64::new(0),
+            limits: self.limits,
+            watch: Arc::clone(&watch),
+        });
         timer.arm(self.limits.head);
-        tokio::select! {
-            stream = HEAD_TIMER.scope(Arc::clone(&timer), self.inner.process_new(stream, shutdown)) => stream,
-            () = timer.overdue() => None,
+        let stream: Stream = Box::new(WatchedStream { stream, head: Arc::clone(&watch) });
+        let (ended, stream) = tokio::select! {
+            stream = HEAD_TIMER.scope(Arc::clone(&timer), self.inner.process_new(stream, shutdown)) => {
+                (Ended::Done, stream)
+            }
+            () = timer.overdue() => (Ended::Overdue, None),
+        };
+        let stopping = *shutdown.borrow();
+        if let Some((unread, seen)) = unread(ended, &watch).filter(|_| !stopping) {
+            self.rows.leave(unread, client, &seen);
         }
+        stream
     }
 
     async fn cleanup(&self) {
         self.inner.cleanup().await;
     }
+}
+
+/// What became of the head that was awaited last, where Pingora or a limit has refused it. A client that goes away by
+/// itself was not refused.
+fn unread(ended: Ended, watch: &HeadWatch) -> Option<(Unread, Seen)> {
+    let seen = watch.seen()?;
+    let unread = match (seen.answered, ended) {
+        (Some(status), _) => Unread::Refused(status),
+        (None, _) if seen.bytes == 0 || seen.ended => return None,
+        // Pingora's own limit on the time between two bytes may come first.
+        (None, Ended::Overdue | Ended::Done) => Unread::Late,
+    };
+    Some((unread, seen))
+}
+
+fn address_of(stream: &Stream) -> Option<IpAddr> {
+    let digest = stream.get_socket_digest()?;
+    digest.peer_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip)
 }

@@ -6,7 +6,7 @@ use http::{Method, StatusCode};
 use pingora_proxy::Session;
 use serde_json::json;
 
-use crate::audit::Step;
+use crate::audit::{Kind, Step};
 use crate::domain::{Code, RequestId};
 use crate::gate::{BodyProblem, CleanHead, Denial};
 use crate::policy::default_schedule_name;
@@ -50,7 +50,7 @@ pub(super) async fn answer(gateway: &Gateway, session: &mut Session, id: Request
 
 async fn token(gateway: &Gateway, session: &mut Session, id: RequestId, local: Local) -> Answer {
     if let Err(denial) = well_formed(gateway, session) {
-        gateway.record_refused(session, id, &denial).await;
+        gateway.record_refused(session, id, &denial, Kind::TokenAttempt).await;
         return Answer::oauth_error(id, &denial);
     }
     let read = tokio::time::timeout(TOKEN_BODY_TIME, body::read(session, TOKEN_BODY)).await;
@@ -79,7 +79,7 @@ async fn token(gateway: &Gateway, session: &mut Session, id: RequestId, local: L
 }
 
 async fn refused(gateway: &Gateway, session: &Session, id: RequestId, denial: Denial) -> Answer {
-    gateway.record_refused(session, id, &denial).await;
+    gateway.record_refused(session, id, &denial, Kind::TokenAttempt).await;
     Answer::oauth_error(id, &denial)
 }
 

@@ -3,6 +3,7 @@
 mod body;
 mod connection;
 mod failure;
+mod head_watch;
 mod listener;
 mod local;
 mod outgoing;
@@ -12,6 +13,7 @@ mod respond;
 mod server;
 mod service;
 mod sign_in;
+mod unread;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,7 +25,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use pingora_proxy::Session;
 
-use crate::audit::Entry;
+use crate::audit::{Entry, Kind};
 use crate::domain::{Entropy, RequestId, UpstreamName};
 use crate::gate::{Admission, Asked, Denial, Gate};
 use crate::relay::PublicUrl;
@@ -124,7 +126,9 @@ impl Gateway {
 
     async fn admit(&self, session: &mut Session, id: RequestId) -> Result<Admission, Denial> {
         if self.in_flight.load(Ordering::Relaxed) > self.settings.downstream.requests_at_once {
-            return Err(Denial::overloaded());
+            let denial = Denial::overloaded();
+            self.record_refused(session, id, &denial, Kind::Relay).await;
+            return Err(denial);
         }
         // The head is lent to the gate while the body is read from the same session, hence the copy.
         let received = Received::of(session);
@@ -163,14 +167,12 @@ impl Gateway {
         self.settings.trusted_proxies.iter().any(|network| network.contains(&address))
     }
 
-    /// Leaves the row of a request to the gateway's own paths that could not be read.
-    async fn record_refused(&self, session: &Session, id: RequestId, denial: &Denial) {
+    /// Leaves the row of a request that is refused before anybody asks who sent it.
+    async fn record_refused(&self, session: &Session, id: RequestId, denial: &Denial, kind: Kind) {
         let received = Received::of(session);
         let asked =
             Asked { id, head: received.head(), client: self.client_address(session), now: self.gate.clock.now() };
-        if let Ok(slot) = self.gate.auditor.reserve().await {
-            let entry: Entry = self.gate.refused_row(&asked, denial);
-            slot.close_with(entry);
-        }
+        let row = Entry { kind, ..self.gate.refused_row(&asked, denial) };
+        self.gate.auditor.leave_in_time(row).await;
     }
 }

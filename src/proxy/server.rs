@@ -19,6 +19,7 @@ use super::Gateway;
 use super::connection::{ConnectionLimits, Limited};
 use super::listener::{BoundListener, Prebound};
 use super::peer::HealthChecks;
+use super::unread::UnreadRows;
 
 /// The server section of the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -119,6 +120,12 @@ pub fn run(
 
     let downstream = gateway.settings.downstream;
     let checks = HealthChecks::of(&gateway.peers, ConnectorOptions::from_server_conf(&server.configuration));
+    let rows = UnreadRows {
+        auditor: Arc::clone(&gateway.gate.auditor),
+        redactor: Arc::clone(&gateway.gate.redactor),
+        clock: Arc::clone(&gateway.gate.clock),
+        entropy: Arc::clone(&gateway.entropy),
+    };
     let in_flight = Arc::clone(&gateway.in_flight);
     let stopping = Arc::clone(&gateway.stopping);
     let mut proxy = HttpProxy::new(gateway, Arc::clone(&server.configuration));
@@ -132,7 +139,7 @@ pub fn run(
         keep_alive: downstream.keep_alive,
         connections: downstream.connections,
     };
-    let mut service = Service::new("gateway".to_owned(), Limited::new(proxy, limits));
+    let mut service = Service::new("gateway".to_owned(), Limited::new(proxy, limits, rows));
     service.threads = Some(threads);
     server.add_service(Prebound::new(service, listeners));
     server.add_service(background_service("beside", beside));

@@ -10,7 +10,7 @@ use erp_access::kill_switch::Scope;
 use serde_json::Value;
 
 use crate::support::gateway::{Gateway, Issued, LITTLE_ERP_SESSION, OPEN, Setup};
-use crate::support::http::{self, Response};
+use crate::support::http::{self, Connection, Response};
 use crate::support::recorder::Recorder;
 
 /// A gateway with a recorder behind it, one credential set and its token.
@@ -243,4 +243,133 @@ fn a_sign_in_that_is_left_alone_leaves_its_rows() {
     gateway.set_password("gateway", "little-password-1");
     let row = system_rows(&gateway, "upstream.circuit.closed", 1).remove(0);
     assert_eq!(detail(&row)["note"], "other secrets are set");
+}
+
+/// Sends bytes and gives the status answered, `None` where the connection was closed without an answer.
+fn send(gateway: &Gateway, bytes: &[u8]) -> Option<u16> {
+    let mut connection = Connection::open(gateway.address);
+    // The gateway may close before it has taken everything.
+    let _ = connection.send(bytes);
+    connection.head().map(|(status, _)| status)
+}
+
+/// The only row of a request that nobody could read; a request after it shows that no second one follows.
+fn only_row(scene: &Scene) -> Value {
+    let last = scene.gateway.row_of(&scene.gateway.get(&scene.token, "/v1/orders"));
+    let mut rows = scene.gateway.audit("relay", 2);
+    let at = rows.iter().position(|row| row["id"] == last["id"]).expect("the last request");
+    rows.remove(at);
+    assert_eq!(rows.len(), 1, "{rows:#?}");
+    let row = rows.remove(0);
+    let verdicts = row["verdicts"].as_array().expect("verdicts");
+    assert_eq!((verdicts.len(), &verdicts[0][0], &verdicts[0][1]), (1, &"request".into(), &"denied".into()));
+    assert_eq!(
+        (&row["decision"], &row["client"], &row["actor"]),
+        (&"denied".into(), &"127.0.0.1".into(), &"unknown".into())
+    );
+    row
+}
+
+fn note(row: &Value) -> &str {
+    row["verdicts"][0][2].as_str().expect("a note")
+}
+
+#[test]
+fn a_request_that_cannot_be_read_leaves_one_row() {
+    let oversize =
+        [b"GET /v1/orders HTTP/1.1\r\nHost: a\r\nX-Long: ".as_slice(), &[b'x'; 1_200_000], b"\r\n\r\n"].concat();
+    for (bytes, status, method, path, reason) in [
+        (b"GET /v1/orders NONSENSE\r\n\r\n".as_slice(), 400, "GET", "/v1/orders", "could not be read"),
+        (
+            b"GET /v1/orders?token=hunter2 HTTP/1.1\r\nHost: a\r\nX-A : b\r\n\r\n",
+            400,
+            "GET",
+            "/v1/orders",
+            "could not be read",
+        ),
+        (b"\x16\x03\x01\x00\x05hello\r\n\r\n", 400, "", "", "TLS was spoken"),
+        (&oversize, 400, "GET", "/v1/orders", "larger than"),
+        (
+            b"POST /v1/orders HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nabcd",
+            400,
+            "POST",
+            "/v1/orders",
+            "could not be read",
+        ),
+        (b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com\r\n\r\n", 405, "CONNECT", "", "CONNECT"),
+    ] {
+        let scene = Scene::new();
+        let start = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]).into_owned();
+        assert_eq!(send(&scene.gateway, bytes), Some(status), "{start}");
+        let row = only_row(&scene);
+        assert_eq!(
+            (row["code"].as_str(), row["status"].as_u64()),
+            (Some("bad_request"), Some(status.into())),
+            "{start}"
+        );
+        assert_eq!((row["method"].as_str(), row["path"].as_str()), (Some(method), Some(path)), "{start}");
+        assert!(note(&row).contains(reason), "{start}: {row:#}");
+        assert!(!row.to_string().contains("hunter2"), "{row:#}");
+    }
+}
+
+#[test]
+fn conflicting_framing_that_the_gate_sees_leaves_one_row_too() {
+    let scene = Scene::new();
+    let bytes =
+        b"POST /v1/orders HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    assert_eq!(send(&scene.gateway, bytes), Some(400));
+    assert_eq!(only_row(&scene)["code"], "bad_request");
+}
+
+#[test]
+fn a_head_that_comes_too_late_leaves_one_row_and_an_idle_connection_none() {
+    let erp = Recorder::start();
+    let gateway = Setup::new(erp.address()).gateway("  limits:\n    header_timeout: 1s\n").start();
+    gateway.set_api_key("erp-side-key-1");
+    let issued = gateway.issue("acme", &["order-reader"]);
+    let token = gateway.token(&issued);
+    let scene = Scene { gateway, issued, token, _erp: erp };
+    let mut idle = Connection::open(scene.gateway.address);
+    assert!(idle.is_closed());
+    let mut gone = Connection::open(scene.gateway.address);
+    gone.send(b"GET /v1/orders HTTP/1.1\r\nHo").expect("sent");
+    drop(gone);
+    assert_eq!(send(&scene.gateway, b"GET /v1/orders HTTP/1.1\r\nHost: a\r\n"), None);
+    let row = only_row(&scene);
+    assert_eq!((row["code"].as_str(), row["status"].as_u64()), (Some("request_timeout"), None));
+    assert_eq!((&row["method"], &row["path"]), (&"GET".into(), &"/v1/orders".into()));
+}
+
+#[test]
+fn the_second_request_of_a_connection_is_seen_as_the_first() {
+    let scene = Scene::new();
+    let bearer = format!("Bearer {}", scene.token);
+    let mut connection = Connection::open(scene.gateway.address);
+    let first = connection.request("GET", "/v1/orders", &[("Authorization", &bearer)], None);
+    assert_eq!(first.status, 200);
+    connection.send(b"GET /v1/orders/2 HTTP/1.1\r\nHost: a\r\nX-A : b\r\n\r\n").expect("sent");
+    assert_eq!(connection.head().map(|(status, _)| status), Some(400));
+    let rows = scene.gateway.audit("relay", 2);
+    assert_eq!(rows.len(), 2);
+    assert_eq!((&rows[0]["path"], &rows[0]["code"]), (&"/v1/orders/2".into(), &"bad_request".into()));
+    assert_eq!(rows[1]["id"].as_str(), first.header("x-request-id"));
+}
+
+#[test]
+fn a_connection_beyond_the_limit_leaves_a_row() {
+    let erp = Recorder::start();
+    let gateway = Setup::new(erp.address()).gateway("  limits:\n    connections: 1\n").start();
+    let held = Connection::open(gateway.address);
+    let status = (0..1000).find_map(|_| {
+        let mut second = Connection::open(gateway.address);
+        let _ = second.send(b"GET /status HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        // The connection that is held may be seen later than this one.
+        second.head().is_none().then_some(())
+    });
+    assert!(status.is_some(), "every connection was served");
+    let row = gateway.audit("relay", 1).remove(0);
+    assert_eq!((row["code"].as_str(), row["status"].as_u64()), (Some("overloaded"), None), "{row:#}");
+    assert!(note(&row).contains("1 connections are open"), "{row:#}");
+    drop(held);
 }

@@ -136,10 +136,11 @@ fn every_attempt_leaves_a_row_and_no_secret() {
     post(&gateway, "/oauth/token", &wrong, &issued.api_key, "");
     let get = http::once(gateway.address, "GET", "/oauth/token?client_secret=hunter3-hunter3", &[], None);
     assert_eq!(get.status, 400);
-    let rows = gateway.audit("token_attempt", 2);
+    let rows = gateway.audit("token_attempt", 3);
     let seen: Vec<_> = rows.iter().map(|row| (row["decision"].as_str(), row["code"].as_str())).collect();
-    assert_eq!(seen, [(Some("denied"), Some("credentials_invalid")), (Some("allowed"), None)]);
-    assert_eq!(rows[1]["credential"].as_str(), Some(issued.id.to_string().as_str()));
+    let denied = |code| (Some("denied"), Some(code));
+    assert_eq!(seen, [denied("bad_request"), denied("credentials_invalid"), (Some("allowed"), None)]);
+    assert_eq!(rows[2]["credential"].as_str(), Some(issued.id.to_string().as_str()));
     gateway.row_of(&get);
     for secret in [&token, &issued.password, &issued.api_key, "hunter2-hunter2", "hunter3-hunter3", "erp-side-key-1"] {
         for (path, bytes) in gateway.database_bytes() {

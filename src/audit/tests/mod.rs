@@ -39,6 +39,7 @@ fn queue(rows: usize) -> QueueSettings {
         fold_after: 1000,
         guarantee: Guarantee::BeforeRelay,
         node: "test".into(),
+        stalled_after: Duration::from_secs(10),
     }
 }
 

@@ -1,0 +1,229 @@
+//! How the writer is doing: what it has written, since when it has been at it, since when it fails.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Upper bounds of the classes in which commits are counted, in microseconds; longer ones are in a class of their own.
+const BOUNDS: [u64; 8] = [1_000, 5_000, 10_000, 50_000, 100_000, 500_000, 1_000_000, 5_000_000];
+
+/// How the writer is doing.
+#[derive(Debug, Clone)]
+pub struct WriterHealth {
+    /// Whether rows are written.
+    pub state: WriterState,
+    /// Records written since the start.
+    pub written: u64,
+    /// Attempts that failed since the start.
+    pub failures: u64,
+    /// Rows that nobody waited for and that found no room, since the start.
+    pub lost: u64,
+    /// Rows for which room is taken.
+    pub in_use: usize,
+    /// Rows for which there is room in all.
+    pub capacity: usize,
+    /// The commits since the start.
+    pub commits: Commits,
+}
+
+/// Whether rows are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriterState {
+    /// They are.
+    Ok,
+    /// The last attempt failed.
+    Failing {
+        /// How long no attempt has succeeded.
+        since: Duration,
+    },
+    /// Nothing has been written for longer than `audit.stalled_after`, though there is something to write.
+    Stalled {
+        /// How long.
+        since: Duration,
+    },
+}
+
+/// How long commits took.
+#[derive(Debug, Clone, Default)]
+pub struct Commits {
+    /// How many took at most so long; the classes include each other.
+    pub within: Vec<(Duration, u64)>,
+    /// How many there were.
+    pub count: u64,
+    /// How long they took together.
+    pub sum: Duration,
+}
+
+/// What the writer thread tells the others. Moments are microseconds of the monotonic clock plus one; 0 is none.
+#[derive(Debug, Default)]
+pub(super) struct Gauges {
+    /// When the batch at hand was begun.
+    writing_since: AtomicU64,
+    /// When the first of the attempts began that have failed in a row.
+    failing_since: AtomicU64,
+    written: AtomicU64,
+    failures: AtomicU64,
+    lost: AtomicU64,
+    classes: [AtomicU64; BOUNDS.len()],
+    commits: AtomicU64,
+    commit_micros: AtomicU64,
+}
+
+/// What an attempt changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It went as the one before.
+    None,
+    /// It failed after others had not.
+    FailsNow,
+    /// It succeeded after others had failed.
+    WritesAgain,
+}
+
+impl Gauges {
+    /// An attempt to write begins.
+    pub(super) fn begin(&self, now: Duration) {
+        self.writing_since.store(moment(now), Ordering::Relaxed);
+    }
+
+    /// The attempt has written so many records.
+    pub(super) fn committed(&self, now: Duration, records: usize) -> Turn {
+        let begun = self.writing_since.swap(0, Ordering::Relaxed);
+        let took = moment(now).saturating_sub(begun);
+        self.written.fetch_add(u64::try_from(records).unwrap_or(0), Ordering::Relaxed);
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        self.commit_micros.fetch_add(took, Ordering::Relaxed);
+        if let Some((class, _)) = self.classes.iter().zip(BOUNDS).find(|(_, bound)| took <= *bound) {
+            class.fetch_add(1, Ordering::Relaxed);
+        }
+        match self.failing_since.swap(0, Ordering::Relaxed) {
+            0 => Turn::None,
+            _ => Turn::WritesAgain,
+        }
+    }
+
+    /// The attempt has failed.
+    pub(super) fn failed(&self) -> Turn {
+        let begun = self.writing_since.swap(0, Ordering::Relaxed);
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        match self.failing_since.compare_exchange(0, begun.max(1), Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => Turn::FailsNow,
+            Err(_) => Turn::None,
+        }
+    }
+
+    pub(super) fn is_failing(&self) -> bool {
+        self.failing_since.load(Ordering::Relaxed) != 0
+    }
+
+    pub(super) fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    /// A row found no room. Says whether it is the first.
+    pub(super) fn lost(&self) -> bool {
+        self.lost.fetch_add(1, Ordering::Relaxed) == 0
+    }
+
+    pub(super) fn health(&self, now: Duration, stalled_after: Duration, room: (usize, usize)) -> WriterHealth {
+        let (in_use, capacity) = room;
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let mut sum = 0;
+        let within = self.classes.iter().zip(BOUNDS).map(|(class, bound)| {
+            sum += load(class);
+            (Duration::from_micros(bound), sum)
+        });
+        let commits = Commits {
+            within: within.collect(),
+            count: load(&self.commits),
+            sum: Duration::from_micros(load(&self.commit_micros)),
+        };
+        WriterHealth {
+            state: self.state(now, stalled_after),
+            written: self.written(),
+            failures: load(&self.failures),
+            lost: load(&self.lost),
+            in_use,
+            capacity,
+            commits,
+        }
+    }
+
+    fn state(&self, now: Duration, stalled_after: Duration) -> WriterState {
+        let since = |gauge: &AtomicU64| match gauge.load(Ordering::Relaxed) {
+            0 => None,
+            begun => Some(Duration::from_micros(moment(now).saturating_sub(begun))),
+        };
+        let (writing, failing) = (since(&self.writing_since), since(&self.failing_since));
+        match (writing.max(failing), failing) {
+            (Some(since), _) if since >= stalled_after => WriterState::Stalled { since },
+            (_, Some(since)) => WriterState::Failing { since },
+            (_, None) => WriterState::Ok,
+        }
+    }
+}
+
+fn moment(at: Duration) -> u64 {
+    u64::try_from(at.as_micros()).unwrap_or(u64::MAX - 1).saturating_add(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    fn second(second: u64) -> Duration {
+        Duration::from_secs(second)
+    }
+
+    fn state(gauges: &Gauges, now: u64) -> WriterState {
+        gauges.health(second(now), LIMIT, (0, 1)).state
+    }
+
+    #[test]
+    fn a_writer_with_nothing_to_write_is_well_however_long() {
+        let gauges = Gauges::default();
+        assert_eq!(state(&gauges, 1_000_000), WriterState::Ok);
+        gauges.begin(second(0));
+        assert_eq!(gauges.committed(second(0), 1), Turn::None);
+        assert_eq!(state(&gauges, 1_000_000), WriterState::Ok);
+    }
+
+    #[test]
+    fn a_commit_that_does_not_return_stalls_the_writer() {
+        let gauges = Gauges::default();
+        gauges.begin(second(5));
+        assert_eq!(state(&gauges, 14), WriterState::Ok);
+        assert_eq!(state(&gauges, 15), WriterState::Stalled { since: LIMIT });
+        assert_eq!(gauges.committed(second(20), 3), Turn::None);
+        assert_eq!(state(&gauges, 20), WriterState::Ok);
+    }
+
+    #[test]
+    fn failures_in_a_row_count_from_the_first_and_end_with_a_success() {
+        let gauges = Gauges::default();
+        gauges.begin(second(1));
+        assert_eq!(gauges.failed(), Turn::FailsNow);
+        gauges.begin(second(4));
+        assert_eq!(gauges.failed(), Turn::None);
+        assert_eq!(state(&gauges, 6), WriterState::Failing { since: second(5) });
+        assert_eq!(state(&gauges, 11), WriterState::Stalled { since: LIMIT });
+        gauges.begin(second(12));
+        assert_eq!(gauges.committed(second(12), 1), Turn::WritesAgain);
+        assert_eq!(state(&gauges, 12), WriterState::Ok);
+    }
+
+    #[test]
+    fn commits_are_counted_in_classes_that_include_each_other() {
+        let gauges = Gauges::default();
+        for micros in [500, 1_000, 1_001, 9_000_000] {
+            gauges.begin(second(1));
+            gauges.committed(second(1) + Duration::from_micros(micros), 2);
+        }
+        let health = gauges.health(second(20), LIMIT, (1, 4));
+        let counts: Vec<_> = health.commits.within.iter().map(|(_, count)| *count).collect();
+        assert_eq!(counts, [2, 3, 3, 3, 3, 3, 3, 3]);
+        assert_eq!((health.commits.count, health.written), (4, 8));
+        assert_eq!(health.commits.sum, Duration::from_micros(9_002_501));
+    }
+}
