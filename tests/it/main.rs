@@ -24,5 +24,6 @@ mod peers;
 mod relay;
 mod stats;
 mod token;
+mod token_rows;
 mod tryton;
 mod upstreams;
