@@ -48,6 +48,7 @@ fn open(folder: &Path) -> Auditor {
         preview_bytes: 1024,
         reserve_timeout: Duration::from_secs(10),
         fold_after: 20,
+        stalled_after: Duration::from_secs(10),
         guarantee: Guarantee::AfterResponse,
         node: "bench".into(),
     };

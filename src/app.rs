@@ -8,10 +8,11 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::audit::{AuditError, Auditor};
 use crate::config::{self, Config, ConfigErrors};
-use crate::control::{AdminSocket, Control, SocketError};
+use crate::control::{AdminSocket, Control, OpsError, OpsListener, SocketError, Watched};
 use crate::directory::Directory;
 use crate::domain::{Clock, Entropy, UpstreamName};
 use crate::gate::{Gate, GateParts};
@@ -64,6 +65,9 @@ pub enum StartError {
     /// The admin socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
+    /// The listener for liveness, readiness and metrics.
+    #[error(transparent)]
+    Ops(#[from] OpsError),
     /// The `server` section.
     #[error(transparent)]
     Server(#[from] ServerError),
@@ -177,6 +181,7 @@ pub struct App {
     gateway: Gateway,
     listeners: Vec<BoundListener>,
     admin: AdminSocket,
+    ops: Vec<OpsListener>,
     watcher: Option<Watcher>,
     keep: Option<Duration>,
     server: config::Server,
@@ -229,6 +234,7 @@ impl App {
         let listeners: Vec<_> =
             config.gateway.listen.iter().map(|address| BoundListener::bind(*address)).collect::<Result<_, _>>()?;
         let admin = AdminSocket::bind(&config.admin.socket)?;
+        let ops = config.ops.listen.iter().map(|address| OpsListener::bind(*address)).collect::<Result<_, _>>()?;
         let watcher = config.policies.watch.then(|| watch(&control)).flatten();
         let gateway = Gateway::new(gate, tokens, peers, Arc::clone(&world.entropy), settings::proxy_settings(config));
         Ok(Self {
@@ -236,6 +242,7 @@ impl App {
             gateway,
             listeners,
             admin,
+            ops,
             watcher,
             keep: Some(config.audit.keep).filter(|keep| !keep.is_zero()),
             server: config.server.clone(),
@@ -249,6 +256,12 @@ impl App {
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.listeners.iter().map(BoundListener::address).collect()
+    }
+
+    /// Where liveness, readiness and metrics are asked for.
+    #[must_use]
+    pub fn ops_addresses(&self) -> Vec<SocketAddr> {
+        self.ops.iter().map(OpsListener::address).collect()
     }
 
     /// The operations.
@@ -272,8 +285,9 @@ impl App {
         let control = Arc::clone(&self.control);
         record::started(&control, &self.configuration, &addresses);
         log::info!("listening on {addresses:?}; policies: generation {}", control.policies.current().generation());
-        let beside =
-            Beside { control: Arc::clone(&control), admin: std::sync::Mutex::new(Some(self.admin)), keep: self.keep };
+        let stop = self.stop.clone();
+        let watched = Watched::new(Arc::clone(&control), move || stop.is_wanted());
+        let beside = Beside::new(Arc::clone(&control), (self.admin, self.ops), watched, self.keep);
         let ran = proxy::run(&self.server.to_yaml(), self.gateway, self.listeners, beside, self.stop);
         record::stopped(&control);
         control.auditor.stop();

@@ -1,23 +1,41 @@
 //! What runs beside the proxy in the same process: the admin socket, the watch over policy files, housekeeping.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora_core::server::ShutdownWatch;
 use pingora_core::services::background::BackgroundService;
+use serde_json::json;
+use tokio::task::JoinSet;
 
-use crate::control::{AdminSocket, Control};
+use crate::audit::WriterState;
+use crate::control::{AdminSocket, Control, OpsListener, Watched};
 use crate::domain::Actor;
 use crate::policy::{ReloadReport, Watcher};
 
-/// What runs in the same process: the admin socket, and housekeeping.
+/// What runs in the same process: the admin socket, the ops listeners, the watch over the audit writer, housekeeping.
 pub(super) struct Beside {
-    pub(super) control: Arc<Control>,
-    pub(super) admin: std::sync::Mutex<Option<AdminSocket>>,
+    control: Arc<Control>,
+    watched: Watched,
+    listeners: Mutex<Option<(AdminSocket, Vec<OpsListener>)>>,
     /// How long audit rows are kept; `None` for ever.
-    pub(super) keep: Option<Duration>,
+    keep: Option<Duration>,
 }
+
+impl Beside {
+    pub(super) fn new(
+        control: Arc<Control>,
+        listeners: (AdminSocket, Vec<OpsListener>),
+        watched: Watched,
+        keep: Option<Duration>,
+    ) -> Self {
+        Self { control, watched, listeners: Mutex::new(Some(listeners)), keep }
+    }
+}
+
+/// How often the audit writer is looked at.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// How often expired tokens are forgotten.
 const HOUSEKEEPING: Duration = Duration::from_mins(1);
@@ -25,8 +43,19 @@ const HOUSEKEEPING: Duration = Duration::from_mins(1);
 #[async_trait]
 impl BackgroundService for Beside {
     async fn start(&self, mut shutdown: ShutdownWatch) {
-        let admin = self.admin.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        let Some(admin) = admin else { return };
+        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some((admin, ops)) = listeners else { return };
+        // Dropped at the end, the set ends what runs in it.
+        let mut aside = JoinSet::new();
+        for listener in ops {
+            let (address, watched) = (listener.address(), self.watched.clone());
+            aside.spawn(async move {
+                if let Err(error) = listener.serve(watched).await {
+                    log::error!("the ops listener on {address} broke: {error}");
+                }
+            });
+        }
+        aside.spawn(watch_writer(Arc::clone(&self.control)));
         let mut stopped = shutdown.clone();
         let serving = admin.serve(Arc::clone(&self.control), async move {
             let _ = stopped.changed().await;
@@ -43,6 +72,26 @@ impl BackgroundService for Beside {
         // The exchanges in progress have ended by now.
         if let Some(sessions) = &self.control.sessions {
             sessions.shut_down().await;
+        }
+    }
+}
+
+/// Tells when the audit writer stalls, and when it goes on.
+async fn watch_writer(control: Arc<Control>) {
+    let mut watch = StallWatch::default();
+    loop {
+        tokio::time::sleep(LOOK).await;
+        match watch.look(control.auditor.health().state) {
+            None => {}
+            Some(Told::Stalls(since)) => {
+                control.auditor.count_stall();
+                log::error!("the audit writer is stalled: nothing was written for {since:?}, so nothing is relayed");
+            }
+            Some(Told::GoesOn(stalled)) => {
+                log::info!("the audit writer goes on after {stalled:?}");
+                let detail = json!({ "stalled_seconds": stalled.as_secs() });
+                control.leave(control.system_row("audit.resumed", "the audit writer was stalled".into(), &detail));
+            }
         }
     }
 }
@@ -88,5 +137,51 @@ pub(super) fn watch(control: &Arc<Control>) -> Option<Watcher> {
             log::error!("{error}");
             None
         }
+    }
+}
+
+/// Remembers whether the writer was stalled, so that it is told once.
+#[derive(Debug, Default)]
+struct StallWatch {
+    stalled: Option<Duration>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    /// It has stalled, for so long already.
+    Stalls(Duration),
+    /// It goes on, after at least so long.
+    GoesOn(Duration),
+}
+
+impl StallWatch {
+    fn look(&mut self, state: WriterState) -> Option<Told> {
+        match state {
+            WriterState::Stalled { since } => self.stalled.replace(since).is_none().then_some(Told::Stalls(since)),
+            WriterState::Ok => self.stalled.take().map(Told::GoesOn),
+            // It tries, and has not written yet.
+            WriterState::Failing { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stall_is_told_once_and_its_end_once() {
+        let second = Duration::from_secs;
+        let mut watch = StallWatch::default();
+        let states = [
+            WriterState::Ok,
+            WriterState::Failing { since: second(1) },
+            WriterState::Stalled { since: second(10) },
+            WriterState::Stalled { since: second(11) },
+            WriterState::Ok,
+            WriterState::Ok,
+        ];
+        let told: Vec<_> = states.into_iter().filter_map(|state| watch.look(state)).collect();
+        assert_eq!(told, [Told::Stalls(second(10)), Told::GoesOn(second(11))]);
     }
 }

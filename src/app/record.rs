@@ -1,9 +1,11 @@
 //! Rows of what the running gateway does by itself: it starts and stops, signs in, leaves an ERP alone.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde_json::json;
+use sha2::Digest as _;
 
 use crate::audit::{Decision, Entry, Step, Verdict};
 use crate::config::Config;
@@ -82,7 +84,6 @@ fn write(control: &Control, operation: &'static str, subject: &str, detail: &ser
 
 /// The hash of a configuration's effective values, to tell which one a gateway ran with. Secrets are hidden in them.
 pub(super) fn fingerprint(config: &Config) -> String {
-    use sha2::Digest as _;
     let mut hash = sha2::Sha256::new();
     for setting in config.origins() {
         hash.update(setting.key.as_bytes());
@@ -90,5 +91,8 @@ pub(super) fn fingerprint(config: &Config) -> String {
         hash.update(setting.value.as_bytes());
         hash.update(b"\n");
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hash.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

@@ -6,19 +6,20 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use r2d2_sqlite::SqliteConnectionManager;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::domain::{Clock, Code, RequestId};
 use crate::secrets::KeyRing;
 
 use super::database::{self, AuditError, AuditSettings};
-use super::entry::{End, Entry, Outcome};
+use super::entry::Entry;
 use super::fold::Folder;
 use super::health::{Gauges, WriterHealth};
 use super::index::{self, Indexer};
 use super::ledger::{self, Ledger, Record};
 use super::recover;
 use super::row::{Filter, Passed, Row};
+use super::slot::{Slot, write_folded};
 use super::stats::{self, Group, StatsBy};
 use super::writer::{Job, Writer};
 
@@ -156,7 +157,13 @@ impl Auditor {
     /// When the queue is full now.
     pub fn try_reserve(&self) -> Result<Slot, AuditUnavailable> {
         let room = Arc::clone(&self.room).try_acquire_owned().map_err(|_| AuditUnavailable)?;
-        Ok(Slot { room, queue: self.queue.clone(), guarantee: self.settings.guarantee, clock: Arc::clone(&self.clock) })
+        Ok(Slot {
+            room,
+            queue: self.queue.clone(),
+            guarantee: self.settings.guarantee,
+            folder: Arc::clone(&self.folder),
+            clock: Arc::clone(&self.clock),
+        })
     }
 
     /// Records something that is over with this record and that nobody waits for. Without room for it, it is counted,
@@ -268,6 +275,18 @@ impl Auditor {
         Ok(ledger::end_of(&*self.pool.get()?)?.saturating_sub(indexed).max(0))
     }
 
+    /// Counts a stall that somebody has seen.
+    pub fn count_stall(&self) {
+        self.gauges.stalled();
+    }
+
+    /// Lets the writer find out whether it can write, where nothing else has asked it to for a while. Does not wait.
+    pub fn ask_whether_it_writes(&self) {
+        if self.gauges.may_ask(self.clock.monotonic(), self.settings.stalled_after) {
+            let _ = self.queue.send(Job::Probe);
+        }
+    }
+
     /// Records written since the start.
     #[must_use]
     pub fn written(&self) -> u64 {
@@ -291,117 +310,5 @@ impl Auditor {
 impl Drop for Auditor {
     fn drop(&mut self) {
         self.stop();
-    }
-}
-
-/// Room for one row.
-#[derive(Debug)]
-#[must_use = "an exchange that has a slot must leave a row"]
-pub struct Slot {
-    room: OwnedSemaphorePermit,
-    queue: Sender<Job>,
-    guarantee: Guarantee,
-    folder: Arc<Folder>,
-    clock: Arc<dyn Clock>,
-}
-
-impl Slot {
-    /// Records that a relay may begin; returns when the guarantee holds.
-    ///
-    /// # Errors
-    /// When the record could not be committed: the relay must not begin.
-    pub async fn open_row(self, entry: Entry) -> Result<OpenRow, AuditUnavailable> {
-        let row = OpenRow { id: entry.id, room: Some(self.room), queue: self.queue, clock: self.clock };
-        match self.guarantee {
-            Guarantee::BeforeRelay => {
-                if let Err(unavailable) = commit(&row.queue, entry, None).await {
-                    row.forget();
-                    return Err(unavailable);
-                }
-            }
-            Guarantee::AfterResponse => {
-                let record = Record::Decision(Box::new(entry));
-                row.queue.send(Job::Write { record, committed: None, room: None }).map_err(|_| AuditUnavailable)?;
-            }
-        }
-        Ok(row)
-    }
-
-    /// Records something that is over with this record, such as a denial, without waiting for the disk. One too many
-    /// of a flood is counted instead.
-    pub fn close_with(self, entry: Entry) {
-        let unfolded = self.folder.take(entry);
-        write_folded(&self.queue, unfolded.passed);
-        let Some(entry) = unfolded.row else { return };
-        let record = Record::Decision(Box::new(entry));
-        if self.queue.send(Job::Write { record, committed: None, room: Some(self.room) }).is_err() {
-            log::error!("an audit row came after the writer had stopped");
-        }
-    }
-
-    /// Records something that is over with this record and waits for the commit.
-    ///
-    /// # Errors
-    /// When the record could not be committed.
-    pub async fn commit(self, entry: Entry) -> Result<(), AuditUnavailable> {
-        commit(&self.queue, entry, Some(self.room)).await
-    }
-}
-
-/// Their number is bounded, so they need no room.
-fn write_folded(queue: &Sender<Job>, rows: Vec<Entry>) {
-    for entry in rows {
-        let record = Record::Decision(Box::new(entry));
-        if queue.send(Job::Write { record, committed: None, room: None }).is_err() {
-            log::error!("a folded audit row came after the writer had stopped");
-        }
-    }
-}
-
-async fn commit(queue: &Sender<Job>, entry: Entry, room: Option<OwnedSemaphorePermit>) -> Result<(), AuditUnavailable> {
-    let (sender, receiver) = oneshot::channel();
-    let record = Record::Decision(Box::new(entry));
-    queue.send(Job::Write { record, committed: Some(sender), room }).map_err(|_| AuditUnavailable)?;
-    receiver.await.map_err(|_| AuditUnavailable)?
-}
-
-/// A row whose decision is recorded and whose outcome is still to come.
-///
-/// Dropping it (a panic, a connection that vanished) records `aborted`.
-#[derive(Debug)]
-#[must_use = "the outcome must be recorded"]
-pub struct OpenRow {
-    id: RequestId,
-    room: Option<OwnedSemaphorePermit>,
-    queue: Sender<Job>,
-    clock: Arc<dyn Clock>,
-}
-
-impl OpenRow {
-    /// Records how it ended.
-    pub fn close(mut self, outcome: Outcome) {
-        self.send(outcome);
-    }
-
-    /// The decision never reached the table, so there is nothing to close.
-    fn forget(mut self) {
-        self.room = None;
-    }
-
-    fn send(&mut self, outcome: Outcome) {
-        let Some(room) = self.room.take() else { return };
-        let record = Record::Outcome(self.id, Box::new(outcome));
-        if self.queue.send(Job::Write { record, committed: None, room: Some(room) }).is_err() {
-            log::error!("the outcome of {} came after the audit writer had stopped", self.id);
-        }
-    }
-}
-
-impl Drop for OpenRow {
-    fn drop(&mut self) {
-        if self.room.is_some() {
-            let outcome = Outcome::of(End::Aborted, self.clock.now());
-            self.send(outcome);
-        }
     }
 }

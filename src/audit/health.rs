@@ -1,6 +1,6 @@
 //! How the writer is doing: what it has written, since when it has been at it, since when it fails.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Upper bounds of the classes in which commits are counted, in microseconds; longer ones are in a class of their own.
@@ -17,6 +17,8 @@ pub struct WriterHealth {
     pub failures: u64,
     /// Rows that nobody waited for and that found no room, since the start.
     pub lost: u64,
+    /// How often the writer was seen to stall, since the start.
+    pub stalls: u64,
     /// Rows for which room is taken.
     pub in_use: usize,
     /// Rows for which there is room in all.
@@ -63,7 +65,12 @@ pub(super) struct Gauges {
     written: AtomicU64,
     failures: AtomicU64,
     lost: AtomicU64,
+    stalls: AtomicU64,
     classes: [AtomicU64; BOUNDS.len()],
+    /// When the last attempt ended.
+    last_attempt: AtomicU64,
+    /// Whether the writer was asked and has not answered yet.
+    asked: AtomicBool,
     commits: AtomicU64,
     commit_micros: AtomicU64,
 }
@@ -87,7 +94,7 @@ impl Gauges {
 
     /// The attempt has written so many records.
     pub(super) fn committed(&self, now: Duration, records: usize) -> Turn {
-        let begun = self.writing_since.swap(0, Ordering::Relaxed);
+        let begun = self.ended(now);
         let took = moment(now).saturating_sub(begun);
         self.written.fetch_add(u64::try_from(records).unwrap_or(0), Ordering::Relaxed);
         self.commits.fetch_add(1, Ordering::Relaxed);
@@ -102,13 +109,26 @@ impl Gauges {
     }
 
     /// The attempt has failed.
-    pub(super) fn failed(&self) -> Turn {
-        let begun = self.writing_since.swap(0, Ordering::Relaxed);
+    pub(super) fn failed(&self, now: Duration) -> Turn {
+        let begun = self.ended(now);
         self.failures.fetch_add(1, Ordering::Relaxed);
         match self.failing_since.compare_exchange(0, begun.max(1), Ordering::Relaxed, Ordering::Relaxed) {
             Ok(_) => Turn::FailsNow,
             Err(_) => Turn::None,
         }
+    }
+
+    /// Says when the attempt began.
+    fn ended(&self, now: Duration) -> u64 {
+        self.last_attempt.store(moment(now), Ordering::Relaxed);
+        self.asked.store(false, Ordering::Relaxed);
+        self.writing_since.swap(0, Ordering::Relaxed)
+    }
+
+    /// Whether the last attempt is so long ago that another may be asked for; once until it has ended.
+    pub(super) fn may_ask(&self, now: Duration, after: Duration) -> bool {
+        let idle = moment(now).saturating_sub(self.last_attempt.load(Ordering::Relaxed));
+        Duration::from_micros(idle) >= after && !self.asked.swap(true, Ordering::Relaxed)
     }
 
     pub(super) fn is_failing(&self) -> bool {
@@ -122,6 +142,10 @@ impl Gauges {
     /// A row found no room. Says whether it is the first.
     pub(super) fn lost(&self) -> bool {
         self.lost.fetch_add(1, Ordering::Relaxed) == 0
+    }
+
+    pub(super) fn stalled(&self) {
+        self.stalls.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn health(&self, now: Duration, stalled_after: Duration, room: (usize, usize)) -> WriterHealth {
@@ -142,6 +166,7 @@ impl Gauges {
             written: self.written(),
             failures: load(&self.failures),
             lost: load(&self.lost),
+            stalls: load(&self.stalls),
             in_use,
             capacity,
             commits,
@@ -203,14 +228,27 @@ mod tests {
     fn failures_in_a_row_count_from_the_first_and_end_with_a_success() {
         let gauges = Gauges::default();
         gauges.begin(second(1));
-        assert_eq!(gauges.failed(), Turn::FailsNow);
+        assert_eq!(gauges.failed(second(1)), Turn::FailsNow);
         gauges.begin(second(4));
-        assert_eq!(gauges.failed(), Turn::None);
+        assert_eq!(gauges.failed(second(4)), Turn::None);
         assert_eq!(state(&gauges, 6), WriterState::Failing { since: second(5) });
         assert_eq!(state(&gauges, 11), WriterState::Stalled { since: LIMIT });
         gauges.begin(second(12));
         assert_eq!(gauges.committed(second(12), 1), Turn::WritesAgain);
         assert_eq!(state(&gauges, 12), WriterState::Ok);
+    }
+
+    #[test]
+    fn a_writer_is_asked_once_and_only_when_nothing_was_tried_for_a_while() {
+        let gauges = Gauges::default();
+        gauges.begin(second(1));
+        gauges.committed(second(1), 1);
+        assert!(!gauges.may_ask(second(10), LIMIT));
+        assert!(gauges.may_ask(second(11), LIMIT));
+        assert!(!gauges.may_ask(second(12), LIMIT), "the first question has no answer yet");
+        gauges.begin(second(12));
+        gauges.failed(second(12));
+        assert!(gauges.may_ask(second(30), LIMIT));
     }
 
     #[test]

@@ -20,11 +20,12 @@ mod recover;
 mod redact;
 mod retention;
 mod row;
+mod slot;
 mod stats;
 mod verify;
 mod writer;
 
-pub use auditor::{AuditUnavailable, Auditor, Guarantee, OpenRow, QueueSettings, Slot};
+pub use auditor::{AuditUnavailable, Auditor, Guarantee, QueueSettings};
 pub use checkpoint::Checkpoint;
 pub use database::{AuditError, AuditSettings, Synchronous};
 pub use entry::{Decision, End, Entry, Kind, Outcome, Step, Verdict};
@@ -33,8 +34,11 @@ pub use health::{Commits, WriterHealth, WriterState};
 pub use redact::{ContentDescription, Preview, PreviewCollector, RedactionLists, Redactor};
 pub use retention::Pruned;
 pub use row::{Filter, Passed, Row, StoredOutcome};
+pub use slot::{OpenRow, Slot};
 pub use stats::{Group, GroupKey, StatsBy};
 pub use verify::{Damage, Finding, Position, Progress};
 
+#[cfg(test)]
+mod stall_tests;
 #[cfg(test)]
 mod tests;

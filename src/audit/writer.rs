@@ -28,6 +28,8 @@ pub(super) enum Job {
         committed: Option<oneshot::Sender<Result<(), AuditUnavailable>>>,
         room: Option<OwnedSemaphorePermit>,
     },
+    /// Find out whether rows can be written.
+    Probe,
     Stop,
 }
 
@@ -93,13 +95,18 @@ impl Writer {
         let mut acknowledged = Vec::new();
         let backlog = self.waiting.len();
         let mut all = std::mem::take(&mut self.waiting);
+        let mut probed = false;
         for job in batch {
-            if let Job::Write { record, committed, room } = job {
-                acknowledged.push(committed);
-                all.push((record, room));
+            match job {
+                Job::Write { record, committed, room } => {
+                    acknowledged.push(committed);
+                    all.push((record, room));
+                }
+                Job::Probe => probed = true,
+                Job::Stop => {}
             }
         }
-        if all.is_empty() && !self.gauges.is_failing() {
+        if all.is_empty() && !probed && !self.gauges.is_failing() {
             return;
         }
         self.gauges.begin(self.clock.monotonic());
@@ -138,7 +145,7 @@ impl Writer {
     }
 
     fn report(&self, error: &AuditError) {
-        match self.gauges.failed() {
+        match self.gauges.failed(self.clock.monotonic()) {
             Turn::FailsNow => {
                 let at = self.clock.now();
                 log::error!("audit rows cannot be written since {at}, so nothing is relayed: {error}");

@@ -135,7 +135,7 @@ fn read_listen(section: &Section<'_, '_>) -> Vec<SocketAddr> {
     listen
 }
 
-fn address(node: &Node) -> Result<SocketAddr, Wrong> {
+pub(super) fn address(node: &Node) -> Result<SocketAddr, Wrong> {
     scalar::text(node)?.parse().map_err(|_| {
         Wrong::new("is not an address with a port").with_help("write for example `127.0.0.1:8080` or `\"[::1]:8080\"`")
     })

@@ -8,6 +8,7 @@ use super::environment::Environment;
 use super::gateway::Gateway;
 use super::keeping::{Admin, Audit, Policies, Store};
 use super::log::LogConfig;
+use super::ops::Ops;
 use super::peers::Resolve;
 use super::problem::{ConfigErrors, Problem};
 use super::recipe;
@@ -90,6 +91,7 @@ fn read_config(root: &Section<'_, '_>, environment: &Environment, resolve: Resol
         audit: root.section("audit", Audit::read),
         policies: root.section("policies", Policies::read),
         admin: root.section("admin", Admin::read),
+        ops: root.section("ops", Ops::read),
         log: root.section("log", LogConfig::read),
         app_key: if app_key::refuse_inline(root) {
             AppKeyConfig { source: None, previous_files: Vec::new() }
@@ -102,7 +104,7 @@ fn read_config(root: &Section<'_, '_>, environment: &Environment, resolve: Resol
 }
 
 /// The sections, for messages about misspelt variables.
-const SECTIONS: [&str; 11] = [
+const SECTIONS: [&str; 12] = [
     "server",
     "gateway",
     "tokens",
@@ -111,6 +113,7 @@ const SECTIONS: [&str; 11] = [
     "audit",
     "policies",
     "admin",
+    "ops",
     "log",
     "app_key",
     "upstreams",

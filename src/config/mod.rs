@@ -12,6 +12,7 @@ mod keeping;
 mod load;
 mod log;
 mod mask;
+mod ops;
 mod peers;
 mod problem;
 mod recipe;
@@ -33,6 +34,7 @@ pub use gateway::{ApiKeyOnRelay, Gateway, Limits, PublicUrl};
 pub use keeping::{Admin, Audit, Guarantee, Policies, Redact, Store, Synchronous};
 pub use load::Sources;
 pub use log::{LogConfig, LogFormat, LogLevel};
+pub use ops::Ops;
 pub use problem::{ConfigErrors, Problem};
 pub use recipe::{
     BodyMatch, BodyTemplate, Extract, ExtractFrom, InjectedCookie, InjectedHeader, Injection, JsonTemplate, Lifetime,
@@ -65,6 +67,8 @@ pub struct Config {
     pub policies: Policies,
     /// `admin:`
     pub admin: Admin,
+    /// `ops:`
+    pub ops: Ops,
     /// `log:`
     pub log: LogConfig,
     /// `app_key:`, not read yet.

@@ -6,6 +6,8 @@ mod command;
 mod credentials;
 mod evidence;
 mod explain;
+mod metrics;
+mod ops;
 mod render;
 mod socket;
 mod state;
@@ -29,6 +31,7 @@ use crate::upstream::Sessions;
 use upstreams::{NewSecrets, Whose};
 
 pub use command::{AuditQuery, Bounds, Command, ControlError, ErrorKind, SecretText};
+pub use ops::{OpsError, OpsListener, Watched};
 pub use socket::{AdminSocket, SocketError};
 
 /// Carries operations out. An operation is in force when its answer is there.

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Control, ControlError, Result, render};
+use crate::audit::WriterState;
 use crate::directory::By;
 use crate::domain::Actor;
 use crate::kill_switch::{Engaged, Scope};
@@ -86,6 +87,7 @@ impl Control {
         let snapshot = self.directory.snapshot();
         let policies = self.policies.current();
         let problems = self.policies.problems();
+        let audit = self.auditor.health();
         let api = match (snapshot.kill_switches().global(), super::default_schedule(&policies)) {
             (Some(_), _) => "stopped by kill switch",
             (None, Some(schedule)) => self.state_of(schedule).0,
@@ -101,8 +103,24 @@ impl Control {
             "policy_hash": policies.hash().to_string(),
             "policy_problems": problems.0.iter().map(std::string::ToString::to_string).collect::<Vec<_>>(),
             "upstreams": self.list_upstreams(),
-            "audit": if self.auditor.is_failing() { "rows cannot be written: nothing is relayed" } else { "ok" },
-            "audit_rows_written": self.auditor.written(),
+            "audit": writer(audit.state),
+            "audit_queue": format!("{} of {}", audit.in_use, audit.capacity),
+            "audit_rows_written": audit.written,
+            "audit_write_failures": audit.failures,
+            "audit_rows_lost": audit.lost,
         })
+    }
+}
+
+/// How the audit writer is doing, for people.
+fn writer(state: WriterState) -> String {
+    match state {
+        WriterState::Ok => "ok".to_owned(),
+        WriterState::Failing { since } => {
+            format!("rows cannot be written for {} s: nothing is relayed", since.as_secs())
+        }
+        WriterState::Stalled { since } => {
+            format!("the writer is stalled for {} s: nothing is relayed", since.as_secs())
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! An entry in the stream of changes as it is put together.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::change::By;
 use crate::domain::{AccountId, CredentialId};
@@ -27,16 +27,16 @@ impl Entry {
 
     /// What was and what is; null for what is not there.
     pub(super) fn changed(self, before: Value, after: Value) -> Self {
-        self.detail(json!({ "before": before, "after": after }))
+        self.detail([("before", before), ("after", after)])
     }
 
     /// The same where somebody said why.
     pub(super) fn changed_because(self, reason: &str, before: Value, after: Value) -> Self {
-        self.detail(json!({ "reason": reason, "before": before, "after": after }))
+        self.detail([("reason", reason.into()), ("before", before), ("after", after)])
     }
 
-    fn detail(mut self, detail: Value) -> Self {
-        self.0.detail = Some(detail);
+    fn detail(mut self, members: impl IntoIterator<Item = (&'static str, Value)>) -> Self {
+        self.0.detail = Some(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect());
         self
     }
 }

@@ -64,7 +64,7 @@ impl Gate {
             };
             let name = allowing.policy().map(|policy| policy.name());
             if let Some(engaged) = snapshot.kill_switches().hit(account, name, allowed.upstream()) {
-                killed.get_or_insert_with(|| (allowing, state, engaged));
+                killed.get_or_insert((allowing, state, engaged));
                 continue;
             }
             trail.schedule(state);

@@ -45,6 +45,12 @@ impl Stop {
         self.0.send_replace(true);
     }
 
+    /// Whether it was used.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        *self.0.borrow()
+    }
+
     async fn wanted(&self) {
         let mut watch = self.0.subscribe();
         // The sender lives as long as `self`, so this ends only when the value is true.

@@ -117,6 +117,7 @@ mod tests {
             };
             Auditor::migrate(&settings).expect("migrated");
             let queue = QueueSettings {
+                fold_after: 1000,
                 rows: 2,
                 bytes: 1 << 20,
                 preview_bytes: 0,

@@ -135,6 +135,17 @@ impl Store {
         Ok(Self { pool })
     }
 
+    /// Asks the database for something small.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn answers(&self) -> Result<(), StoreError> {
+        Ok(self
+            .connection()?
+            .query_row("SELECT MAX(seq) FROM change", [], |row| row.get::<_, Option<i64>>(0))
+            .map(drop)?)
+    }
+
     pub(super) fn connection(&self) -> Result<r2d2::PooledConnection<SqliteConnectionManager>, StoreError> {
         Ok(self.pool.get()?)
     }

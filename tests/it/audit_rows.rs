@@ -277,7 +277,7 @@ fn note(row: &Value) -> &str {
 #[test]
 fn a_request_that_cannot_be_read_leaves_one_row() {
     let oversize =
-        [b"GET /v1/orders HTTP/1.1\r\nHost: a\r\nX-Long: ".as_slice(), &[b'x'; 1_200_000], b"\r\n\r\n"].concat();
+        [b"GET /v1/orders HTTP/1.1\r\nHost: a\r\nX-Long: ".as_slice(), &vec![b'x'; 1_200_000], b"\r\n\r\n"].concat();
     for (bytes, status, method, path, reason) in [
         (b"GET /v1/orders NONSENSE\r\n\r\n".as_slice(), 400, "GET", "/v1/orders", "could not be read"),
         (

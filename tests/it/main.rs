@@ -20,6 +20,7 @@ mod explain;
 mod faults;
 mod gate;
 mod lifecycle;
+mod ops;
 mod peers;
 mod relay;
 mod stats;

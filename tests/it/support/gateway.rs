@@ -168,6 +168,8 @@ impl Issued {
 /// A running gateway. It stops when dropped.
 pub(crate) struct Gateway {
     pub(crate) address: SocketAddr,
+    /// Where it is watched over.
+    pub(crate) ops: Option<SocketAddr>,
     pub(crate) clock: ManualClock,
     pub(crate) folder: tempfile::TempDir,
     control: Arc<Control>,
@@ -183,12 +185,12 @@ impl Gateway {
         let config = config(folder.path());
         app::migrate(&config).expect("migrated");
         let app = App::build(&config, &world).unwrap_or_else(|error| panic!("the gateway does not start: {error}"));
-        let address = app.addresses()[0];
+        let (address, ops) = (app.addresses()[0], app.ops_addresses().first().copied());
         let (control, stop) = (Arc::clone(app.control()), app.stop());
         let running = std::thread::spawn(move || app.run().expect("runs"));
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-        Self { address, clock, folder, control, stop, running: Some(running), runtime }
+        Self { address, ops, clock, folder, control, stop, running: Some(running), runtime }
     }
 
     /// Stops the gateway and starts another on the same files.

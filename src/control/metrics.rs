@@ -1,0 +1,131 @@
+//! The gateway's numbers in the text format of Prometheus, version 0.0.4. Labels take few values, all known beforehand.
+
+use std::fmt::{Display, Write as _};
+
+use super::Control;
+use crate::audit::{Commits, WriterState};
+use crate::kill_switch::{KillSwitches, Scope};
+
+/// The media type of the text.
+pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The numbers of this gateway now.
+pub(super) fn text(control: &Control) -> String {
+    let audit = control.auditor.health();
+    let mut page = Page(String::with_capacity(4096));
+    let version = concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}");
+    page.gauge("build_info", "The version that runs.", version, 1);
+    page.counter("audit_records_written_total", "Audit records written.", audit.written);
+    page.counter("audit_write_failures_total", "Attempts to write audit records that failed.", audit.failures);
+    page.counter("audit_rows_lost_total", "Rows of refused requests for which there was no room.", audit.lost);
+    page.counter("audit_writer_stalls_total", "How often the audit writer has stalled.", audit.stalls);
+    page.gauge("audit_queue_rows", "Rows for which room is taken.", "", audit.in_use);
+    page.gauge("audit_queue_rows_capacity", "Rows for which there is room in all.", "", audit.capacity);
+    page.commits(&audit.commits);
+    let (failing, stalled) = match audit.state {
+        WriterState::Ok => (0, 0),
+        WriterState::Failing { .. } => (1, 0),
+        WriterState::Stalled { .. } => (1, 1),
+    };
+    page.gauge("audit_writer_failing", "Whether audit records cannot be written now.", "", failing);
+    page.gauge("audit_writer_stalled", "Whether none was written for `audit.stalled_after`.", "", stalled);
+    page.gauge("tokens", "Gateway tokens that are kept; expired ones are forgotten within a minute.", "", {
+        control.directory.token_count()
+    });
+    page.gauge(
+        "policy_generation",
+        "The number of the policies in force.",
+        "",
+        control.policies.current().generation(),
+    );
+    page.gauge("policy_problems", "What is wrong in policy files.", "", control.policies.problems().0.len());
+    page.kill_switches(control.directory.snapshot().kill_switches());
+    page.0
+}
+
+struct Page(String);
+
+impl Page {
+    fn head(&mut self, name: &str, help: &str, kind: &str) {
+        let _ = write!(self.0, "# HELP erp_access_{name} {help}\n# TYPE erp_access_{name} {kind}\n");
+    }
+
+    fn value(&mut self, name: &str, labels: &str, value: impl Display) {
+        let _ = writeln!(self.0, "erp_access_{name}{labels} {value}");
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, labels: &str, value: impl Display) {
+        self.head(name, help, "gauge");
+        self.value(name, labels, value);
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) {
+        self.head(name, help, "counter");
+        self.value(name, "", value);
+    }
+
+    fn commits(&mut self, commits: &Commits) {
+        self.head("audit_commit_seconds", "How long commits of audit records took.", "histogram");
+        for (bound, count) in &commits.within {
+            let labels = format!("{{le=\"{}\"}}", bound.as_secs_f64());
+            self.value("audit_commit_seconds_bucket", &labels, count);
+        }
+        self.value("audit_commit_seconds_bucket", "{le=\"+Inf\"}", commits.count);
+        self.value("audit_commit_seconds_sum", "", commits.sum.as_secs_f64());
+        self.value("audit_commit_seconds_count", "", commits.count);
+    }
+
+    /// By the kind of scope; a label with the name would take as many values as there are accounts.
+    fn kill_switches(&mut self, switches: &KillSwitches) {
+        self.head("kill_switch_engaged", "Whether a kill switch of this kind is engaged.", "gauge");
+        let kind = |scope: &Scope| match scope {
+            Scope::All => "all",
+            Scope::Account(_) => "account",
+            Scope::Policy(_) => "policy",
+            Scope::Upstream(_) => "upstream",
+        };
+        for wanted in ["all", "account", "policy", "upstream"] {
+            let engaged = switches.all().iter().any(|engaged| kind(&engaged.scope) == wanted);
+            self.value("kill_switch_engaged", &format!("{{scope=\"{wanted}\"}}"), u8::from(engaged));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_histogram_is_written_with_its_classes_its_sum_and_its_count() {
+        let mut page = Page(String::new());
+        let within = vec![(Duration::from_millis(1), 2), (Duration::from_secs(5), 3)];
+        page.commits(&Commits { within, count: 4, sum: Duration::from_micros(9_002_500) });
+        let wanted = "# HELP erp_access_audit_commit_seconds How long commits of audit records took.
+# TYPE erp_access_audit_commit_seconds histogram
+erp_access_audit_commit_seconds_bucket{le=\"0.001\"} 2
+erp_access_audit_commit_seconds_bucket{le=\"5\"} 3
+erp_access_audit_commit_seconds_bucket{le=\"+Inf\"} 4
+erp_access_audit_commit_seconds_sum 9.0025
+erp_access_audit_commit_seconds_count 4
+";
+        assert_eq!(page.0, wanted);
+    }
+
+    #[test]
+    fn a_kill_switch_counts_by_its_kind_and_not_by_its_name() {
+        let engaged = crate::kill_switch::Engaged {
+            scope: "account:acme".parse().expect("a scope"),
+            message: None,
+            reason: "test".into(),
+            by: "tester".into(),
+            at: jiff::Timestamp::UNIX_EPOCH,
+        };
+        let mut page = Page(String::new());
+        page.kill_switches(&KillSwitches::new(vec![engaged]));
+        assert!(page.0.contains("erp_access_kill_switch_engaged{scope=\"account\"} 1\n"), "{}", page.0);
+        assert!(page.0.contains("erp_access_kill_switch_engaged{scope=\"all\"} 0\n"), "{}", page.0);
+        assert!(!page.0.contains("acme"), "{}", page.0);
+    }
+}
