@@ -5,11 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
-use super::audit_export::{Export, Tail};
-use super::audit_search::AuditSearch;
-use super::audit_stats::AuditStats;
-use super::evidence::{Prune, Verify};
-use crate::domain::{AccountName, CredentialId, PolicyName, RequestId, TokenId, UpstreamName};
+pub use super::audit_arguments::Audit;
+use crate::domain::{AccountName, CredentialId, PolicyName, TokenId, UpstreamName};
 use crate::kill_switch::Scope;
 
 const EXIT_CODES: &str = "Exit codes: 0 ok, 1 failure, 2 usage, 3 denied or killed, 4 not found, 5 conflict, 6 unreachable, 7 invalid, 130 interrupted.";
@@ -366,44 +363,6 @@ pub enum UpstreamSecret {
         #[arg(long)]
         account: AccountName,
     },
-}
-
-/// `audit …`
-#[derive(Debug, Subcommand)]
-pub enum Audit {
-    /// Search rows, newest first
-    #[command(
-        after_help = "Examples:\n  audit search --since 24h --decision denied\n  audit search --account acme --code rate_limited -o ndjson\n  audit search --upstream-status 500 --min-duration 2000"
-    )]
-    Search(Box<AuditSearch>),
-    /// Count rows in groups, of the last 24 hours unless `--since` or `--until` says otherwise
-    #[command(
-        after_help = "Examples:\n  audit stats\n  audit stats --by code --decision denied --since 7d\n  audit stats --by endpoint --account acme -o json"
-    )]
-    Stats(Box<AuditStats>),
-    /// Show one row: the decision path in sentences, the policy text of then, and what today's policies say
-    Show { id: RequestId },
-    /// Show the newest rows, oldest first, and go on with new ones
-    #[command(after_help = "Examples:\n  audit tail -f --decision denied\n  audit tail -f --account acme -o ndjson")]
-    Tail(Box<Tail>),
-    /// Write all rows that fit, oldest first; the export leaves a row itself
-    #[command(
-        after_help = "Examples:\n  audit export --since 24h > day.ndjson\n  audit export --format csv --account acme --file acme.csv"
-    )]
-    Export(Box<Export>),
-    /// Check that no row was changed, removed, inserted or moved
-    #[command(
-        after_help = "Exit codes: 0 intact, 1 damaged, 130 interrupted.\nExamples:\n  audit verify\n  audit verify --checkpoint 2026-10.json\n  audit verify --database copy-of-audit.db --checkpoint 2026-10.json"
-    )]
-    Verify(Verify),
-    /// Make a signed statement of what the history is now, to be kept outside of this host
-    Checkpoint {
-        /// Where to write it; a file that exists is not overwritten [default: standard output]
-        #[arg(long)]
-        file: Option<PathBuf>,
-    },
-    /// Remove old rows, in whole sealed spans; a row that says so is written first
-    Prune(Prune),
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

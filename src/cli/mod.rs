@@ -1,6 +1,7 @@
 //! The command line: `erp-access NOUN VERB`.
 
 mod arguments;
+mod audit_arguments;
 mod audit_export;
 mod audit_search;
 mod audit_show;

@@ -208,7 +208,7 @@ fn a_change_is_told_with_before_and_after() {
     let explanation = &shown["explanation"];
     let said = said(explanation);
     assert!(said.contains("operator `tester` disabled the credential set"), "{said}");
-    assert!(said.contains("It was `active` before and is `disabled` since."), "{said}");
+    assert!(said.contains("Its state was `active` before and is `disabled` since."), "{said}");
     assert!(explanation["policy"].is_null() && explanation["today"].is_null(), "{explanation:#}");
 }
 

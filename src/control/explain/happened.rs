@@ -1,6 +1,8 @@
 //! The first sentence: who asked for what, when and from where.
 
-use serde_json::Value;
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
 
 use crate::audit::{Kind, Row};
 
@@ -106,7 +108,7 @@ pub(super) fn changed(row: &Row) -> Option<String> {
     let members = detail.as_object()?;
     let mut parts = Vec::new();
     if let (Some(before), Some(after)) = (members.get("before"), members.get("after")) {
-        parts.push(format!("It was {} before and is {} since.", plain(before), plain(after)));
+        parts.push(from_to(before, after));
     }
     let told: &[&str] = if parts.is_empty() { &[] } else { &["before", "after"] };
     let others: Vec<String> = members
@@ -120,12 +122,38 @@ pub(super) fn changed(row: &Row) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(" "))
 }
 
+/// Of two objects, only what differs; what there was none of is not spelt out.
+fn from_to(before: &Value, after: &Value) -> String {
+    let was = |before: &Value, after: &Value| format!("was {} before and is {} since", plain(before), plain(after));
+    match (before, after) {
+        (Value::Object(old), Value::Object(new)) => {
+            let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+            let of = |members: &Map<String, Value>, name: &String| members.get(name).cloned().unwrap_or(Value::Null);
+            let changes = names.into_iter().map(|name| (name, of(old, name), of(new, name)));
+            let told: Vec<String> = changes
+                .filter(|(_, old, new)| old != new)
+                .map(|(name, old, new)| format!("{} {}", name.replace('_', " "), was(&old, &new)))
+                .collect();
+            if told.is_empty() { "Nothing differs since.".to_owned() } else { format!("Its {}.", told.join("; its ")) }
+        }
+        (Value::Null, after) => format!("There was none before; since then: {}.", plain(after)),
+        (before, Value::Null) => format!("It was {} before; there is none since.", plain(before)),
+        (before, after) => format!("It {}.", was(before, after)),
+    }
+}
+
 fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => format!("`{text}`"),
         Value::Array(items) if items.is_empty() => "none".to_owned(),
         Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
         Value::Null => "nothing".to_owned(),
-        Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
+        Value::Object(members) => {
+            let told = members.iter().filter(|(_, value)| !value.is_null());
+            told.map(|(name, value)| format!("{} {}", name.replace('_', " "), plain(value)))
+                .collect::<Vec<_>>()
+                .join(", ")
+        }
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
     }
 }
