@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
-pub use super::audit_arguments::Audit;
+pub(super) use super::audit_arguments::Audit;
 use crate::domain::{AccountName, CredentialId, PolicyName, TokenId, UpstreamName};
 use crate::kill_switch::Scope;
 
