@@ -214,7 +214,7 @@ impl Auditor {
     /// # Errors
     /// When the database cannot be read.
     pub fn search(&self, filter: &Filter) -> Result<Vec<Row>, AuditError> {
-        index::search(&*self.pool.get()?, self.indexer.reader().as_ref(), filter)
+        index::search(&*self.pool.get()?, self.indexer.reader().get(), filter)
     }
 
     /// The next part of the trail after this record, oldest first: a bounded number of records, none behind `through`.
@@ -237,7 +237,7 @@ impl Auditor {
     /// # Errors
     /// When the database cannot be read.
     pub fn stats(&self, filter: &Filter, by: StatsBy) -> Result<Vec<Group>, AuditError> {
-        stats::count(&*self.pool.get()?, self.indexer.reader().as_ref(), filter, by)
+        stats::count(&*self.pool.get()?, self.indexer.reader().get(), filter, by)
     }
 
     /// The row with this id.
@@ -245,7 +245,7 @@ impl Auditor {
     /// # Errors
     /// When the database cannot be read.
     pub fn find(&self, id: RequestId) -> Result<Option<Row>, AuditError> {
-        index::find(&*self.pool.get()?, self.indexer.reader().as_ref(), id)
+        index::find(&*self.pool.get()?, self.indexer.reader().get(), id)
     }
 
     /// Writes the rows of floods that have passed. For housekeeping.
@@ -271,7 +271,7 @@ impl Auditor {
     /// # Errors
     /// When the database cannot be read.
     pub fn index_lag(&self) -> Result<i64, AuditError> {
-        let indexed = self.indexer.reader().map_or(Ok(0), |index| index::indexed_to(&index))?;
+        let indexed = self.indexer.reader().get().map_or(Ok(0), index::indexed_to)?;
         Ok(ledger::end_of(&*self.pool.get()?)?.saturating_sub(indexed).max(0))
     }
 

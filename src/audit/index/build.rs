@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,6 +19,12 @@ use crate::domain::Code;
 
 /// How long the thread waits when it has caught up.
 const IDLE: Duration = Duration::from_millis(200);
+/// How long it waits after a failure.
+const BROKEN: Duration = Duration::from_secs(5);
+/// A search waits this long for the index to be opened, and goes through the trail without it then.
+const OPENS_WITHIN: Duration = Duration::from_secs(10);
+/// Connections kept for searching.
+const READERS: usize = 4;
 /// Records added in one transaction.
 const AT_ONCE: i64 = 4096;
 
@@ -26,8 +32,52 @@ const AT_ONCE: i64 = 4096;
 #[derive(Debug)]
 pub(in crate::audit) struct Indexer {
     file: PathBuf,
+    opened: Arc<Opened>,
     stop: Mutex<Option<Sender<()>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    idle: Mutex<Vec<Connection>>,
+}
+
+/// Whether the thread has opened the index; `None` until it is known.
+#[derive(Debug, Default)]
+struct Opened {
+    state: Mutex<Option<bool>>,
+    known: Condvar,
+}
+
+impl Opened {
+    fn tell(&self, open: bool) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = Some(open);
+        self.known.notify_all();
+    }
+
+    fn wait(&self) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.known.wait_timeout_while(state, OPENS_WITHIN, |state| state.is_none());
+        waited.is_ok_and(|(state, _)| *state == Some(true))
+    }
+}
+
+/// A connection for searching, with what it has read of the index so far; lent.
+#[derive(Debug)]
+pub(in crate::audit) struct Reader<'a> {
+    connection: Option<Connection>,
+    home: &'a Mutex<Vec<Connection>>,
+}
+
+impl Reader<'_> {
+    pub(in crate::audit) fn get(&self) -> Option<&Connection> {
+        self.connection.as_ref()
+    }
+}
+
+impl Drop for Reader<'_> {
+    fn drop(&mut self) {
+        let mut idle = self.home.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < READERS {
+            idle.extend(self.connection.take());
+        }
+    }
 }
 
 impl Indexer {
@@ -36,18 +86,26 @@ impl Indexer {
     pub(in crate::audit) fn start(trail: &Path) -> Self {
         let file = trail.with_file_name("audit-index.db");
         let (stop, stopped) = channel();
-        let (from, to) = (trail.to_owned(), file.clone());
-        let thread = std::thread::Builder::new().name("audit-indexer".into()).spawn(move || run(&from, &to, &stopped));
+        let opened = Arc::new(Opened::default());
+        let (from, to, tell) = (trail.to_owned(), file.clone(), Arc::clone(&opened));
+        let begin = move || run(&from, &to, &tell, &stopped);
+        let thread = std::thread::Builder::new().name("audit-indexer".into()).spawn(begin);
         let thread = thread.map_err(|error| log::error!("audit rows are not indexed: {error}")).ok();
-        Self { file, stop: Mutex::new(Some(stop)), thread: Mutex::new(thread) }
+        if thread.is_none() {
+            opened.tell(false);
+        }
+        Self { file, opened, stop: Mutex::new(Some(stop)), thread: Mutex::new(thread), idle: Mutex::default() }
     }
 
-    /// A connection for searching; `None` where there is no index (yet).
-    pub(in crate::audit) fn reader(&self) -> Option<Connection> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&self.file, flags).ok()?;
-        connection.busy_timeout(Duration::from_secs(1)).ok()?;
-        database::is_complete(&connection).then_some(connection)
+    /// A connection for searching; it has none where there is no index.
+    pub(in crate::audit) fn reader(&self) -> Reader<'_> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = match idle {
+            Some(connection) => Some(connection),
+            None if self.opened.wait() => database::reader(&self.file).ok(),
+            None => None,
+        };
+        Reader { connection, home: &self.idle }
     }
 
     /// Ends the thread, after what it is doing.
@@ -66,10 +124,11 @@ impl Drop for Indexer {
     }
 }
 
-fn run(trail: &Path, file: &Path, stopped: &Receiver<()>) {
-    let opened = open(trail, file);
-    let (trail, mut index) = match opened {
-        Ok(opened) => opened,
+fn run(trail: &Path, file: &Path, opened: &Opened, stopped: &Receiver<()>) {
+    let both = open(trail, file);
+    opened.tell(both.is_ok());
+    let (trail, mut index) = match both {
+        Ok(both) => both,
         Err(error) => return log::error!("audit rows are not indexed, so searching them is slow: {error}"),
     };
     let mut failing = false;
@@ -81,11 +140,10 @@ fn run(trail: &Path, file: &Path, stopped: &Receiver<()>) {
                 if !failing {
                     log::error!("audit rows are not indexed at the moment: {error}");
                 }
-                failing = true;
-                Duration::from_secs(5)
+                BROKEN
             }
         };
-        failing &= !wait.is_zero() && wait != IDLE;
+        failing = wait == BROKEN;
         match stopped.recv_timeout(wait) {
             Err(RecvTimeoutError::Timeout) => {}
             Ok(()) | Err(RecvTimeoutError::Disconnected) => return,

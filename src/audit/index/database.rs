@@ -4,7 +4,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
 use crate::audit::checkpoint::hex;
 use crate::audit::database::AuditError;
@@ -58,9 +58,15 @@ pub(super) fn open(file: &Path, trail: &Connection) -> Result<Connection, AuditE
     Ok(connection)
 }
 
-/// Whether the file is an index of this version, and not one that is being made.
-pub(super) fn is_complete(index: &Connection) -> bool {
-    index.pragma_query_value(None, "user_version", |row| row.get(0)).is_ok_and(|version: i64| version == VERSION)
+/// Opens the index for searching.
+pub(super) fn reader(file: &Path) -> Result<Connection, AuditError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file, flags)?;
+    connection.busy_timeout(Duration::from_secs(1))?;
+    // The inner pages of 10 million rows.
+    connection.pragma_update(None, "cache_size", -8192)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
 }
 
 fn try_open(file: &Path, trail: &Connection) -> Result<Option<Connection>, AuditError> {
@@ -68,7 +74,8 @@ fn try_open(file: &Path, trail: &Connection) -> Result<Option<Connection>, Audit
         return Ok(None);
     }
     let connection = connect(file)?;
-    Ok((is_complete(&connection) && belongs(&connection, trail)?).then_some(connection))
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    Ok((version == VERSION && belongs(&connection, trail)?).then_some(connection))
 }
 
 fn connect(file: &Path) -> Result<Connection, AuditError> {

@@ -17,7 +17,7 @@ pub(super) use search::{find, forward, indexed_to, narrow, search};
 use sha2::{Digest as _, Sha256};
 
 /// Records of one segment, as a power of two.
-const SEGMENT: u32 = 16;
+const SEGMENT: u32 = 18;
 /// Records of one zone, as a power of two.
 const ZONE: u32 = 12;
 

@@ -118,7 +118,7 @@ impl Search<'_> {
         let (low, high) = bounds(index, filter)?;
         let to = to.min(high);
         if keys.is_empty() {
-            return self.zones(index, filter, low, to);
+            return self.zones(index, filter, (low, to), indexed_to);
         }
         // Rows whose outcome came after what is indexed: the index does not know the whole of them yet.
         let mut late = self.late(indexed_to)?;
@@ -171,16 +171,25 @@ impl Search<'_> {
 
     fn late(&self, indexed_to: i64) -> Result<Vec<i64>, AuditError> {
         let mut statement = self.trail.prepare_cached(
-            "SELECT decision_seq FROM outcome WHERE seq > ?1 AND decision_seq <= ?1 ORDER BY decision_seq",
+            // The plus keeps SQLite from going through all decisions by their index.
+            "SELECT decision_seq FROM outcome WHERE seq > ?1 AND +decision_seq <= ?1",
         )?;
         let rows = statement.query_map([indexed_to], |row| row.get(0))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        let mut late: Vec<i64> = rows.collect::<Result<_, _>>()?;
+        late.sort_unstable();
+        Ok(late)
     }
 
     /// Without a key: zone by zone, those that cannot hold a row that fits left out.
-    fn zones(&mut self, index: &Connection, filter: &Filter, low: i64, to: i64) -> Result<(), AuditError> {
+    fn zones(
+        &mut self,
+        index: &Connection,
+        filter: &Filter,
+        (low, to): (i64, i64),
+        indexed_to: i64,
+    ) -> Result<(), AuditError> {
         // A row whose outcome is not indexed yet may have taken longer than its zone knows.
-        let late = if filter.min_duration.is_some() { self.late(to)? } else { Vec::new() };
+        let late = if filter.min_duration.is_some() { self.late(indexed_to)? } else { Vec::new() };
         let mut statement = index.prepare_cached(
             "SELECT zone, max_duration FROM zone WHERE zone BETWEEN ?1 AND ?2 AND max_at >= ?3 AND min_at < ?4
               ORDER BY zone DESC",

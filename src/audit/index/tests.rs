@@ -31,7 +31,7 @@ fn scene() -> Scene {
     for number in 0..400_i64 {
         row(&rows, number);
     }
-    rows.execute("INSERT INTO seal VALUES (?1, 1, 0, x'00', x'00', x'00')", [seq(399) + 2000]).expect("sealed");
+    rows.execute("INSERT INTO seal VALUES (?1, 1, 0, x'00', x'00', x'00')", [seq(399) + 4000]).expect("sealed");
     rows.commit().expect("committed");
     let index = database::open(&folder.path().join("audit-index.db"), &trail).expect("opened");
     Scene { folder, trail, index }
@@ -39,7 +39,7 @@ fn scene() -> Scene {
 
 fn seq(number: i64) -> i64 {
     // Three segments; many zones.
-    3000 + number * 397
+    3000 + number * 1500
 }
 
 fn id(number: i64) -> [u8; 16] {
@@ -78,7 +78,7 @@ fn row(trail: &Connection, number: i64) {
         )
         .expect("a row");
     if relayed {
-        let late = if number % 8 == 1 { 1200 } else { 1 };
+        let late = if number % 8 == 1 { 3500 } else { 1 };
         trail
             .execute(
                 "INSERT INTO outcome VALUES (?1, ?2, 0, 'completed', 200, ?3, ?4, NULL, ?5, 1, ?6, NULL, 0, 0, NULL,
@@ -167,8 +167,8 @@ fn the_index_changes_no_answer_however_far_it_is() {
         ..ProptestConfig::default()
     });
     // Not begun, in the middle of segments and zones, complete.
-    for stage in [0, 50_001, 30_000, 400_000] {
-        while stage > 0 && advance(&scene.trail, &mut scene.index, stage).expect("indexed") && stage == 400_000 {}
+    for stage in [0, 150_001, 130_000, 1_000_000] {
+        while stage > 0 && advance(&scene.trail, &mut scene.index, stage).expect("indexed") && stage == 1_000_000 {}
         let (trail, index) = (&scene.trail, &scene.index);
         runner
             .run(&filters(), |filter| {
@@ -199,7 +199,7 @@ fn an_index_of_another_trail_or_of_more_than_there_is_is_made_anew() {
         .trail
         .execute_batch(
             "DROP TRIGGER decision_remains; DROP TRIGGER outcome_remains; DROP TRIGGER seal_remains;
-            DELETE FROM decision WHERE seq > 9000; DELETE FROM outcome WHERE seq > 9000; DELETE FROM seal;",
+            DELETE FROM decision WHERE seq > 30000; DELETE FROM outcome WHERE seq > 30000; DELETE FROM seal;",
         )
         .expect("done");
     assert!(!kept(&scene.trail), "an older file was put in place");
@@ -215,10 +215,10 @@ fn what_was_pruned_leaves_the_index_too() {
         index.query_row("SELECT COUNT(*) FROM lookup", [], |row| row.get(0)).expect("a count")
     };
     let before = count(&scene.index);
-    scene.trail.execute("INSERT INTO mark VALUES ('prune_through', 70000)", []).expect("marked");
+    scene.trail.execute("INSERT INTO mark VALUES ('prune_through', 270000)", []).expect("marked");
     scene
         .trail
-        .execute_batch("DELETE FROM decision WHERE seq <= 70000; DELETE FROM outcome WHERE seq <= 70000")
+        .execute_batch("DELETE FROM decision WHERE seq <= 270000; DELETE FROM outcome WHERE seq <= 270000")
         .expect("done");
     advance(&scene.trail, &mut scene.index, 100_000).expect("indexed");
     assert!(count(&scene.index) < before);
