@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
 pub(super) use super::audit_arguments::Audit;
+pub(super) use super::policy_arguments::Policy;
 use crate::domain::{AccountName, CredentialId, PolicyName, TokenId, UpstreamName};
 use crate::kill_switch::Scope;
 
@@ -296,15 +297,6 @@ pub enum Schedule {
     Show,
     /// Say when each schedule changes next
     Next,
-}
-
-/// `policy …`
-#[derive(Debug, Subcommand)]
-pub enum Policy {
-    /// Check the policy files and run their cases
-    Test,
-    /// Make the running gateway read the policy files again
-    Reload,
 }
 
 /// `upstream …`

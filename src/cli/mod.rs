@@ -11,6 +11,7 @@ mod demo;
 mod evidence;
 mod export_format;
 mod output;
+mod policy_arguments;
 mod run;
 mod secret_input;
 mod serve;
