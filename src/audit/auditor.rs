@@ -19,6 +19,7 @@ use super::index::{self, Indexer};
 use super::ledger::{self, Ledger, Record};
 use super::recover;
 use super::row::{Filter, Passed, Row};
+use super::sink::Sink;
 use super::slot::{Slot, write_folded};
 use super::stats::{self, Group, StatsBy};
 use super::writer::{Job, Writer};
@@ -74,6 +75,7 @@ pub struct Auditor {
     clock: Arc<dyn Clock>,
     indexer: Indexer,
     folder: Arc<Folder>,
+    pub(super) sinks: Vec<Arc<Sink>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -126,6 +128,7 @@ impl Auditor {
             clock,
             indexer: Indexer::start(&settings.file()),
             folder,
+            sinks: Vec::new(),
             thread: Mutex::new(Some(thread)),
         })
     }

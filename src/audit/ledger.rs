@@ -216,8 +216,11 @@ pub(super) fn last_change(connection: &Connection) -> Result<i64, AuditError> {
 }
 
 pub(super) fn mark(connection: &Connection, name: &str) -> Result<i64, AuditError> {
-    let value = connection.query_row("SELECT value FROM mark WHERE name = ?1", [name], |row| row.get(0)).optional()?;
-    Ok(value.unwrap_or(0))
+    Ok(find_mark(connection, name)?.unwrap_or(0))
+}
+
+pub(super) fn find_mark(connection: &Connection, name: &str) -> Result<Option<i64>, AuditError> {
+    Ok(connection.query_row("SELECT value FROM mark WHERE name = ?1", [name], |row| row.get(0)).optional()?)
 }
 
 pub(super) fn set_mark(connection: &Connection, name: &str, value: i64) -> Result<(), AuditError> {
