@@ -113,7 +113,8 @@ impl Core {
             settings::queue_settings(config),
             Arc::clone(&key_ring),
             Arc::clone(&world.clock),
-        )?;
+        )?
+        .with_sinks(&config.audit.sinks)?;
         let directory = Directory::load(Arc::clone(&store), world.clock.now(), Arc::clone(&world.entropy))?;
         let hasher = PasswordHasher::new(settings::hashing_settings(config), &key_ring, Arc::clone(&world.clock))?;
         let vault = StoreVault::new(Arc::clone(&store), Arc::clone(&key_ring), Arc::clone(&world.entropy));

@@ -9,12 +9,13 @@ use pingora_core::services::background::BackgroundService;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::audit::WriterState;
+use crate::audit::{WriterState, run_sink};
 use crate::control::{AdminSocket, Control, OpsListener, Watched};
 use crate::domain::Actor;
 use crate::policy::{ReloadReport, Watcher};
 
-/// What runs in the same process: the admin socket, the ops listeners, the watch over the audit writer, housekeeping.
+/// What runs in the same process: the admin socket, the ops listeners, the watch over the audit writer, the sinks of audit
+/// records, housekeeping.
 pub(super) struct Beside {
     control: Arc<Control>,
     watched: Watched,
@@ -56,6 +57,10 @@ impl BackgroundService for Beside {
             });
         }
         aside.spawn(watch_writer(Arc::clone(&self.control)));
+        let Control { auditor, clock, entropy, .. } = &*self.control;
+        for sink in auditor.sinks() {
+            aside.spawn(run_sink(Arc::clone(auditor), Arc::clone(sink), Arc::clone(clock), Arc::clone(entropy)));
+        }
         let mut stopped = shutdown.clone();
         let serving = admin.serve(Arc::clone(&self.control), async move {
             let _ = stopped.changed().await;

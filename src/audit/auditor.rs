@@ -8,7 +8,7 @@ use std::time::Duration;
 use r2d2_sqlite::SqliteConnectionManager;
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::domain::{Clock, Code, RequestId};
+use crate::domain::{Clock, Code, RequestId, SinkName};
 use crate::secrets::KeyRing;
 
 use super::database::{self, AuditError, AuditSettings};
@@ -260,6 +260,16 @@ impl Auditor {
     #[must_use]
     pub fn is_failing(&self) -> bool {
         self.gauges.is_failing()
+    }
+
+    /// The last place in the trail.
+    pub(super) fn end(&self) -> i64 {
+        self.gauges.end()
+    }
+
+    /// Keeps how far a sink has come, with the next commit. Lost, its receiver gets a batch twice.
+    pub(super) fn advance(&self, sink: &SinkName, cursor: i64) {
+        let _ = self.queue.send(Job::Advance(sink.clone(), cursor));
     }
 
     /// How the writer is doing.

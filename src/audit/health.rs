@@ -1,6 +1,6 @@
 //! How the writer is doing: what it has written, since when it has been at it, since when it fails.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Upper bounds of the classes in which commits are counted, in microseconds; longer ones are in a class of their own.
@@ -73,6 +73,8 @@ pub(super) struct Gauges {
     asked: AtomicBool,
     commits: AtomicU64,
     commit_micros: AtomicU64,
+    /// The last place in the trail.
+    end: AtomicI64,
 }
 
 /// What an attempt changed.
@@ -133,6 +135,15 @@ impl Gauges {
 
     pub(super) fn is_failing(&self) -> bool {
         self.failing_since.load(Ordering::Relaxed) != 0
+    }
+
+    /// The last place in the trail.
+    pub(super) fn end(&self) -> i64 {
+        self.end.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_end(&self, end: i64) {
+        self.end.store(end, Ordering::Relaxed);
     }
 
     pub(super) fn written(&self) -> u64 {

@@ -1,19 +1,20 @@
 //! The end of the trail: where the next record goes, and the seal that it continues.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
-use crate::domain::RequestId;
+use crate::domain::{RequestId, SinkName};
 use crate::secrets::KeyRing;
 
 use super::chain::{self, Digest, Seal, Table};
 use super::columns;
 use super::database::AuditError;
 use super::entry::{Decision, Entry, Kind, Outcome};
+use super::sink::mark_of;
 
 /// After so many records the recovery of a crash need not look further back.
 const RECOVERY_STRIDE: i64 = 8192;
@@ -26,6 +27,9 @@ pub(super) enum Record {
     /// The outcome record of a row.
     Outcome(RequestId, Box<Outcome>),
 }
+
+/// How far sinks have come.
+pub(super) type Cursors = BTreeMap<SinkName, i64>;
 
 /// The end of the trail. There is one at a time: the writer's.
 pub(super) struct Ledger {
@@ -78,6 +82,11 @@ impl Ledger {
         Ok(Self { ring, node, next: end.saturating_add(1), head, open, last_change, recovered_to })
     }
 
+    /// The last place that is taken.
+    pub(super) fn end(&self) -> i64 {
+        self.next.saturating_sub(1)
+    }
+
     /// The rows that wait for their outcome.
     pub(super) fn open_rows(&self) -> impl Iterator<Item = RequestId> + use<> {
         let mut open: Vec<_> = self.open.iter().map(|(id, seq)| (*seq, *id)).collect();
@@ -90,13 +99,14 @@ impl Ledger {
         &mut self,
         connection: &mut Connection,
         records: impl Iterator<Item = &'a Record> + Clone,
+        cursors: &Cursors,
         now: Timestamp,
     ) -> Result<(), AuditError> {
-        match self.try_append(connection, records.clone(), now) {
+        match self.try_append(connection, records.clone(), cursors, now) {
             Err(AuditError::Sql(error)) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
                 // Somebody else put a row where the next one belongs. It stays without a seal, for `verify` to find.
                 self.next = self.next.max(end_of(connection)?.saturating_add(1));
-                self.try_append(connection, records, now)
+                self.try_append(connection, records, cursors, now)
             }
             other => other,
         }
@@ -106,6 +116,7 @@ impl Ledger {
         &mut self,
         connection: &mut Connection,
         records: impl Iterator<Item = &'a Record>,
+        cursors: &Cursors,
         now: Timestamp,
     ) -> Result<(), AuditError> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -126,8 +137,11 @@ impl Ledger {
             }
         }
         let Staged { transaction, next, opened, closed, last_change, digests, .. } = staged;
+        for (sink, cursor) in cursors {
+            set_mark(&transaction, &mark_of(sink), *cursor)?;
+        }
         if digests.is_empty() {
-            return Ok(());
+            return Ok(transaction.commit()?);
         }
         let span = (self.next, next.saturating_sub(1));
         let seal = Seal::close(&self.ring, &self.head, span, now.as_microsecond(), digests.into_iter())

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, Row, Rows, Statement};
 use serde_json::{Map, Value};
 
 use crate::domain::{AccountId, CredentialId, RequestId, TokenId};
@@ -13,43 +13,69 @@ use super::database::AuditError;
 
 /// One record of the trail.
 #[derive(Debug, Clone, PartialEq)]
-pub struct StoredRecord {
+pub(super) struct StoredRecord {
     /// Its place.
-    pub seq: i64,
+    pub(super) seq: i64,
     /// When it was made.
-    pub at: Timestamp,
+    pub(super) at: Timestamp,
     /// What it says; the member `record` says which kind of record it is.
-    pub json: Value,
+    pub(super) json: Value,
 }
 
-/// The records after this place, at most `limit`, in their order.
+/// What the texts of the records read at once may take together, in bytes; one record is always read.
+const AT_ONCE: usize = 4 << 20;
+
+/// The records after this place in their order: at most `limit`, and no more than fit into [`AT_ONCE`].
 pub(super) fn after(connection: &Connection, seq: i64, limit: usize) -> Result<Vec<StoredRecord>, AuditError> {
     let snapshot = connection.unchecked_transaction()?;
-    // What was pruned leaves a gap.
-    let next = |table: &str| -> Result<Option<i64>, AuditError> {
-        let text = format!("SELECT MIN(seq) FROM {table} WHERE seq > ?1");
-        Ok(snapshot.prepare_cached(&text)?.query_row([seq], |row| row.get(0))?)
-    };
-    let Some(first) = next("decision")?.into_iter().chain(next("outcome")?).min() else { return Ok(Vec::new()) };
-    let to = first.saturating_sub(1).saturating_add(i64::try_from(limit).unwrap_or(i64::MAX));
-    let decisions = format!("SELECT seq, {} FROM decision WHERE seq > ?1 AND seq <= ?2", columns::DECISION);
+    let mut decisions = snapshot
+        .prepare_cached(&format!("SELECT seq, {} FROM decision WHERE seq > ?1 ORDER BY seq", columns::DECISION))?;
     // An outcome carries the id of its row, so that a receiver can join them.
-    let outcomes = format!(
+    let mut outcomes = snapshot.prepare_cached(&format!(
         "SELECT outcome.seq, {}, (SELECT id FROM decision WHERE decision.seq = decision_seq) AS id
-           FROM outcome WHERE seq > ?1 AND seq <= ?2",
+           FROM outcome WHERE seq > ?1 ORDER BY seq",
         columns::OUTCOME
-    );
-    let mut records = Vec::new();
-    for (kind, text) in [("decision", decisions), ("outcome", outcomes)] {
-        let mut statement = snapshot.prepare_cached(&text)?;
-        let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
-        let mut rows = statement.query([seq, to])?;
-        while let Some(row) = rows.next()? {
-            records.push(record(kind, &names, row)?);
-        }
+    ))?;
+    let mut sources = [Source::open(&mut decisions, "decision", seq)?, Source::open(&mut outcomes, "outcome", seq)?];
+    let (mut records, mut bytes) = (Vec::new(), 0_usize);
+    while records.len() < limit && bytes < AT_ONCE {
+        // Both are in order, so the next record is the first of one of them.
+        let next = sources.iter_mut().filter(|source| source.held.is_some()).min_by_key(|source| source.next_seq());
+        let Some(record) = next.map(Source::take).transpose()?.flatten() else { break };
+        bytes = bytes.saturating_add(record.json.to_string().len());
+        records.push(record);
     }
-    records.sort_unstable_by_key(|record| record.seq);
     Ok(records)
+}
+
+/// The records of one table, the first of them at hand.
+struct Source<'s> {
+    kind: &'static str,
+    names: Vec<String>,
+    rows: Rows<'s>,
+    held: Option<StoredRecord>,
+}
+
+impl<'s> Source<'s> {
+    fn open(statement: &'s mut Statement<'_>, kind: &'static str, after: i64) -> Result<Self, AuditError> {
+        let names = statement.column_names().into_iter().map(str::to_owned).collect();
+        let mut source = Self { kind, names, rows: statement.query([after])?, held: None };
+        source.take()?;
+        Ok(source)
+    }
+
+    fn next_seq(&self) -> i64 {
+        self.held.as_ref().map_or(i64::MAX, |record| record.seq)
+    }
+
+    /// Gives the record at hand and reads the next one.
+    fn take(&mut self) -> Result<Option<StoredRecord>, AuditError> {
+        let next = match self.rows.next()? {
+            Some(row) => Some(record(self.kind, &self.names, row)?),
+            None => None,
+        };
+        Ok(std::mem::replace(&mut self.held, next))
+    }
 }
 
 fn record(kind: &str, names: &[String], row: &Row<'_>) -> Result<StoredRecord, AuditError> {

@@ -1,5 +1,7 @@
 //! At a start: rows left open by a process that did not end well are closed as `interrupted`.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use rusqlite::Connection;
 
@@ -18,7 +20,7 @@ pub(super) fn close_open_rows(
 ) -> Result<usize, AuditError> {
     let records: Vec<_> = ledger.open_rows().map(|id| Record::Outcome(id, Box::new(interrupted(now)))).collect();
     for some in records.chunks(AT_ONCE) {
-        ledger.append(connection, some.iter(), now)?;
+        ledger.append(connection, some.iter(), &BTreeMap::new(), now)?;
     }
     Ok(records.len())
 }

@@ -1,5 +1,6 @@
 //! The thread that writes the rows, many in one transaction.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use r2d2_sqlite::SqliteConnectionManager;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use crate::domain::Clock;
+use crate::domain::{Clock, SinkName};
 
 use super::auditor::AuditUnavailable;
 use super::database::AuditError;
@@ -28,6 +29,8 @@ pub(super) enum Job {
         committed: Option<oneshot::Sender<Result<(), AuditUnavailable>>>,
         room: Option<OwnedSemaphorePermit>,
     },
+    /// Keep how far a sink has come, with the next commit.
+    Advance(SinkName, i64),
     /// Find out whether rows can be written.
     Probe,
     Stop,
@@ -42,6 +45,8 @@ pub(super) struct Writer {
     clock: Arc<dyn Clock>,
     /// Records that nobody waits for and that could not be written yet; their room stays taken.
     waiting: Vec<(Record, Option<OwnedSemaphorePermit>)>,
+    /// Cursors of sinks that are not kept yet.
+    cursors: BTreeMap<SinkName, i64>,
 }
 
 impl Writer {
@@ -52,7 +57,8 @@ impl Writer {
         gauges: Arc<Gauges>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { jobs, pool, ledger, gauges, clock, waiting: Vec::new() }
+        gauges.set_end(ledger.end());
+        Self { jobs, pool, ledger, gauges, clock, waiting: Vec::new(), cursors: BTreeMap::new() }
     }
 
     pub(super) fn run(mut self) {
@@ -102,16 +108,19 @@ impl Writer {
                     acknowledged.push(committed);
                     all.push((record, room));
                 }
+                Job::Advance(sink, cursor) => drop(self.cursors.insert(sink, cursor)),
                 Job::Probe => probed = true,
                 Job::Stop => {}
             }
         }
-        if all.is_empty() && !probed && !self.gauges.is_failing() {
+        if all.is_empty() && self.cursors.is_empty() && !probed && !self.gauges.is_failing() {
             return;
         }
         self.gauges.begin(self.clock.monotonic());
         match self.append(&all) {
             Ok(()) => {
+                self.cursors.clear();
+                self.gauges.set_end(self.ledger.end());
                 match self.gauges.committed(self.clock.monotonic(), all.len()) {
                     Turn::WritesAgain => log::info!("audit rows are written again"),
                     Turn::None | Turn::FailsNow => {}
@@ -138,10 +147,11 @@ impl Writer {
 
     fn append(&mut self, all: &[(Record, Option<OwnedSemaphorePermit>)]) -> Result<(), AuditError> {
         let now = self.clock.now();
-        if all.is_empty() {
-            return probe(&mut *self.pool.get()?, now);
+        let mut connection = self.pool.get()?;
+        if all.is_empty() && self.cursors.is_empty() {
+            return probe(&mut connection, now);
         }
-        self.ledger.append(&mut *self.pool.get()?, all.iter().map(|(record, _)| record), now)
+        self.ledger.append(&mut connection, all.iter().map(|(record, _)| record), &self.cursors, now)
     }
 
     fn report(&self, error: &AuditError) {

@@ -236,7 +236,10 @@ pub(super) fn prune(asking: &Asking, arguments: &Prune) -> Result<ExitCode, Fail
         if asking.output != Output::Table {
             output::print(&would, &[], asking.output)?;
         } else if records == 0 {
-            line(&format!("no sealed span is older than {before}"))?;
+            let held = would.get("shipped_to").and_then(Value::as_i64);
+            let held =
+                held.map_or(String::new(), |to| format!(" and delivered by every sink (all is up to record {to})"));
+            line(&format!("no sealed span is older than {before}{held}"))?;
         } else {
             line(&format!("{records} records up to {} would be removed", number(&would, "through")))?;
         }

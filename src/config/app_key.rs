@@ -1,15 +1,11 @@
 //! `app_key:`: where `APP_KEY` comes from.
 
-use std::fs::File;
-use std::io::{self, Read as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-
-use zeroize::Zeroize as _;
 
 use super::decode::{Section, Wrong};
 use super::environment::Environment;
 use super::scalar;
+use super::secret_file::{Guarded, SecretFileError, read_file};
 use super::tree::{Node, Value};
 use crate::domain::Secret;
 
@@ -51,28 +47,9 @@ pub enum AppKeyError {
          systemd credential `app_key`, or set `ERP_ACCESS_APP_KEY`"
     )]
     Missing,
-    /// The file cannot be read.
-    #[error("the key file `{file}` cannot be read: {source}")]
-    Unreadable {
-        /// The file.
-        file: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// Others than the owner may read or change the file.
-    #[error("the key file `{file}` is open to others (mode {mode:04o}): run `chmod 0600 {file}`")]
-    OpenToOthers {
-        /// The file.
-        file: PathBuf,
-        /// Its permissions.
-        mode: u32,
-    },
-    /// The file is too large to be a key.
-    #[error("`{file}` is too large to be a key file")]
-    TooLarge {
-        /// The file.
-        file: PathBuf,
-    },
+    /// A key file cannot be read, or not be trusted.
+    #[error("the key file {0}")]
+    File(#[from] SecretFileError),
 }
 
 impl AppKeyConfig {
@@ -142,32 +119,4 @@ fn key_file(section: &Section<'_, '_>, node: &Node) -> Result<PathBuf, Wrong> {
         return Err(inline());
     }
     Ok(section.in_folder(text))
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Guarded {
-    ByMode,
-    BySystemd,
-}
-
-/// More than any key takes.
-const MAX_BYTES: usize = 4096;
-
-fn read_file(path: &Path, guarded: Guarded) -> Result<Secret, AppKeyError> {
-    let unreadable = |source| AppKeyError::Unreadable { file: path.to_owned(), source };
-    let file = File::open(path).map_err(unreadable)?;
-    // SECURITY: asked of the open file, so that nobody exchanges it between the check and the reading.
-    let mode = file.metadata().map_err(unreadable)?.mode() & 0o7777;
-    if guarded == Guarded::ByMode && mode & 0o077 != 0 {
-        return Err(AppKeyError::OpenToOthers { file: path.to_owned(), mode });
-    }
-    // One byte more than fits shows that the file is too large. Reserved at once: a growing text leaves copies behind.
-    let mut text = String::with_capacity(MAX_BYTES + 1);
-    let most = u64::try_from(MAX_BYTES + 1).unwrap_or(u64::MAX);
-    let read = file.take(most).read_to_string(&mut text).map_err(unreadable);
-    let secret = Secret::new(text.trim().to_owned());
-    let too_large = text.len() > MAX_BYTES;
-    text.zeroize();
-    read?;
-    if too_large { Err(AppKeyError::TooLarge { file: path.to_owned() }) } else { Ok(secret) }
 }

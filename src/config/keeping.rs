@@ -7,6 +7,7 @@ use http::HeaderName;
 
 use super::decode::{Choice, Section, Wrong};
 use super::scalar;
+use super::sinks::{self, Sink};
 use super::tree::Node;
 
 /// The databases.
@@ -85,6 +86,8 @@ pub struct Audit {
     pub keep: Duration,
     /// So many unauthenticated denials of one source have rows of their own within a minute; further ones are counted.
     pub fold_after: u32,
+    /// Where records are sent besides.
+    pub sinks: Vec<Sink>,
     /// The name of this process in audit rows.
     pub node: String,
 }
@@ -141,6 +144,7 @@ impl Audit {
             }),
             keep: section.duration("keep", Duration::ZERO, Duration::ZERO..=Duration::from_hours(24 * 36_500)),
             fold_after: section.whole("fold_after", 20, 1..=1_000_000),
+            sinks: section.section("sinks", sinks::read_all),
             node: section.value("node", host_name(), String::clone, node_id),
         }
     }

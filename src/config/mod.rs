@@ -17,7 +17,9 @@ mod peers;
 mod problem;
 mod recipe;
 mod scalar;
+mod secret_file;
 mod server;
+mod sinks;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -40,7 +42,9 @@ pub use recipe::{
     BodyMatch, BodyTemplate, Extract, ExtractFrom, InjectedCookie, InjectedHeader, Injection, JsonTemplate, Lifetime,
     LifetimeSource, LostRule, Piece, Recipe, SecretsOf, SignInStep, Success, Template,
 };
+pub use secret_file::{SecretFileError, read_secret_file};
 pub use server::Server;
+pub use sinks::{Sink, SinkProtocol, SinkStart, SinkTls};
 pub use texts::Origin;
 pub use tokens::{PasswordHashing, Tokens};
 pub use upstream::{

@@ -39,9 +39,10 @@ impl Control {
         if before > now {
             return Err(ControlError::invalid("only rows of the past can be pruned"));
         }
-        let pruned = self.auditor.prunable(before, None).map_err(ControlError::failed)?;
+        let shipped = self.auditor.shipped_to();
+        let pruned = self.auditor.prunable(before, shipped).map_err(ControlError::failed)?;
         let Some(pruned) = pruned else {
-            return Ok(json!({ "records": 0, "removed": false }));
+            return Ok(json!({ "records": 0, "removed": false, "shipped_to": shipped }));
         };
         if !dry_run {
             let id = RequestId::new(now, &*self.entropy).map_err(ControlError::failed)?;
@@ -49,7 +50,7 @@ impl Control {
                 Entry { actor: actor.clone(), decision: Decision::Allowed, ..Entry::new(id, Kind::Change, now) };
             self.auditor.prune(&pruned, before, entry).map_err(ControlError::failed)?;
         }
-        Ok(json!({ "records": pruned.records, "through": pruned.through, "removed": !dry_run }))
+        Ok(json!({ "records": pruned.records, "through": pruned.through, "removed": !dry_run, "shipped_to": shipped }))
     }
 
     /// Removes audit rows that are older than they are to be kept. For the housekeeping of a gateway.
@@ -68,7 +69,8 @@ impl Control {
         self.auditor.finish_pruning().map_err(|error| text(&error))?;
         let now = self.clock.now();
         let Ok(cutoff) = now.checked_sub(keep) else { return Ok(None) };
-        let pruned = self.auditor.prunable(cutoff, None).map_err(|error| text(&error))?;
+        // What a sink has not delivered stays, however old it is.
+        let pruned = self.auditor.prunable(cutoff, self.auditor.shipped_to()).map_err(|error| text(&error))?;
         let Some(pruned) = pruned else { return Ok(None) };
         let entry = Entry::system(now, &*self.entropy, "", String::new()).ok_or("there is no randomness")?;
         self.auditor.prune(&pruned, cutoff, entry).map_err(|error| text(&error))?;

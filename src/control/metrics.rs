@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write as _};
 
 use super::Control;
-use crate::audit::{Commits, WriterState};
+use crate::audit::{Commits, SinkReport, SinkState, WriterState};
 use crate::kill_switch::{KillSwitches, Scope};
 
 /// The media type of the text.
@@ -29,6 +29,7 @@ pub(super) fn text(control: &Control) -> String {
     };
     page.gauge("audit_writer_failing", "Whether audit records cannot be written now.", "", failing);
     page.gauge("audit_writer_stalled", "Whether none was written for `audit.stalled_after`.", "", stalled);
+    page.sinks(&control.auditor.sink_reports(control.clock.now()));
     page.gauge("tokens", "Gateway tokens that are kept; expired ones are forgotten within a minute.", "", {
         control.directory.token_count()
     });
@@ -73,6 +74,21 @@ impl Page {
         self.value("audit_commit_seconds_bucket", "{le=\"+Inf\"}", commits.count);
         self.value("audit_commit_seconds_sum", "", commits.sum.as_secs_f64());
         self.value("audit_commit_seconds_count", "", commits.count);
+    }
+
+    /// By the names of sinks, which only the configuration gives.
+    fn sinks(&mut self, sinks: &[SinkReport]) {
+        let mut each = |name: &str, help: &str, value: fn(&SinkReport) -> i64| {
+            self.head(name, help, "gauge");
+            for sink in sinks {
+                self.value(name, &format!("{{sink=\"{}\"}}", sink.name), value(sink));
+            }
+        };
+        each("audit_sink_lag_records", "Audit records that a sink has not delivered.", |sink| sink.lag_records);
+        each("audit_sink_lag_seconds", "How old the oldest of them is.", |sink| sink.lag_seconds);
+        each("audit_sink_failing", "Whether the last attempt to deliver failed.", |sink| {
+            i64::from(sink.state == SinkState::Retrying)
+        });
     }
 
     /// By the kind of scope; a label with the name would take as many values as there are accounts.

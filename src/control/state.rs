@@ -108,6 +108,7 @@ impl Control {
             "audit_rows_written": audit.written,
             "audit_write_failures": audit.failures,
             "audit_rows_lost": audit.lost,
+            "audit_sinks": self.auditor.sink_reports(self.clock.now()),
         })
     }
 }

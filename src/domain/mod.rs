@@ -21,6 +21,6 @@ pub use json::{
     DEEPEST as DEEPEST_JSON, Document, Found, Held, JsonPointer, JsonRefused, JsonScalar, LARGEST_WHOLE,
     PointerRefused, PointerSet, Slot, read_json,
 };
-pub use name::{AccountName, EndpointId, NameError, PolicyName, RuleId, ScheduleName, UpstreamName};
+pub use name::{AccountName, EndpointId, NameError, PolicyName, RuleId, ScheduleName, SinkName, UpstreamName};
 pub use path::{CanonicalPath, PathRefused, Target};
 pub use secret::Secret;

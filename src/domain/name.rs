@@ -103,6 +103,9 @@ slug_name!(
     /// The name of a schedule.
     ScheduleName, "schedule name");
 slug_name!(
+    /// The name of a sink of audit records.
+    SinkName, "sink name");
+slug_name!(
     /// The name of an upstream.
     UpstreamName, "upstream name");
 

@@ -23,6 +23,7 @@ mod lifecycle;
 mod ops;
 mod peers;
 mod relay;
+mod sinks;
 mod stats;
 mod token;
 mod token_rows;

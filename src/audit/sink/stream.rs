@@ -7,14 +7,15 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
 
-use super::{SinkError, SinkSettings, SinkTls};
+use super::SinkError;
+use crate::config::{self, SinkTls};
 
 /// Whatever bytes go through.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-pub(super) async fn connect(settings: &SinkSettings) -> Result<Box<dyn Stream>, SinkError> {
-    let (host, port) = (settings.address.0.as_str(), settings.address.1);
+pub(super) async fn connect(settings: &config::Sink) -> Result<Box<dyn Stream>, SinkError> {
+    let (host, port) = (settings.host.as_str(), settings.port);
     let failed = |error: &dyn std::fmt::Display| SinkError::Connect(format!("{host}:{port}: {error}"));
     let tcp = TcpStream::connect((host, port)).await.map_err(|error| failed(&error))?;
     tcp.set_nodelay(true).map_err(|error| failed(&error))?;

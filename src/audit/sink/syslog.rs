@@ -1,21 +1,16 @@
 //! Syslog (RFC 5424) over TCP or TLS (RFC 5425), framed by counting octets (RFC 6587).
 //!
-//! The protocol has no confirmation: a batch counts as delivered when the system has taken its bytes. Bytes on their
-//! way when a receiver dies are lost to it; HTTP has no such gap.
+//! Syslog confirms nothing. So each batch has a connection of its own: a receiver that was told that no more comes, and
+//! closes in turn, has read to the end. Where it has not, the system breaks the connection off instead.
 
 use std::io::Write as _;
 
 use serde_json::Value;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::stream::{Stream, connect};
-use super::{SinkError, SinkSettings, StoredRecord};
-
-/// The connection, kept between batches.
-#[derive(Default)]
-pub(super) struct Syslog {
-    stream: Option<Box<dyn Stream>>,
-}
+use super::stream::connect;
+use super::{SinkError, StoredRecord};
+use crate::config;
 
 const WARNING: u8 = 4;
 const INFORMATIONAL: u8 = 6;
@@ -27,6 +22,7 @@ pub(super) fn body(records: &[StoredRecord], facility: u8) -> Vec<u8> {
     let mut frames = Vec::new();
     for record in records {
         let message = message(record, facility, &host);
+        // Writing to memory does not fail.
         let _ = write!(frames, "{} ", message.len());
         frames.extend_from_slice(message.as_bytes());
     }
@@ -55,16 +51,13 @@ fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace(']', "\\]")
 }
 
-impl Syslog {
-    pub(super) async fn deliver(&mut self, settings: &SinkSettings, body: &[u8]) -> Result<(), SinkError> {
-        let mut stream = match self.stream.take() {
-            Some(stream) => stream,
-            None => connect(settings).await?,
-        };
-        let broken = |error: std::io::Error| SinkError::Broken(error.to_string());
-        stream.write_all(body).await.map_err(broken)?;
-        stream.flush().await.map_err(broken)?;
-        self.stream = Some(stream);
-        Ok(())
-    }
+pub(super) async fn deliver(settings: &config::Sink, body: &[u8]) -> Result<(), SinkError> {
+    let mut stream = connect(settings).await?;
+    let broken = |error: std::io::Error| SinkError::Broken(error.to_string());
+    stream.write_all(body).await.map_err(broken)?;
+    stream.shutdown().await.map_err(broken)?;
+    // Receivers say nothing; whatever one says is passed over until it closes.
+    let mut said = [0; 512];
+    while stream.read(&mut said).await.map_err(broken)? > 0 {}
+    Ok(())
 }

@@ -22,7 +22,7 @@ fn ring() -> Arc<KeyRing> {
     Arc::clone(RING.get_or_init(new))
 }
 
-fn settings(folder: &std::path::Path) -> AuditSettings {
+pub(super) fn settings(folder: &std::path::Path) -> AuditSettings {
     AuditSettings {
         directory: folder.to_owned(),
         synchronous: Synchronous::Normal,
@@ -43,10 +43,14 @@ fn queue(rows: usize) -> QueueSettings {
     }
 }
 
-fn open(folder: tempfile::TempDir, rows: usize) -> Trail {
-    Auditor::migrate(&settings(folder.path())).expect("migrated");
+pub(super) fn open_in(folder: &std::path::Path, rows: usize) -> Auditor {
+    Auditor::migrate(&settings(folder)).expect("migrated");
     let clock = Arc::new(ManualClock::at(Timestamp::UNIX_EPOCH));
-    let auditor = Auditor::open(&settings(folder.path()), queue(rows), ring(), clock).expect("opened");
+    Auditor::open(&settings(folder), queue(rows), ring(), clock).expect("opened")
+}
+
+fn open(folder: tempfile::TempDir, rows: usize) -> Trail {
+    let auditor = open_in(folder.path(), rows);
     Trail { folder, auditor }
 }
 
@@ -54,7 +58,7 @@ fn trail() -> Trail {
     open(tempfile::tempdir().expect("a folder"), 64)
 }
 
-fn relay() -> Entry {
+pub(super) fn relay() -> Entry {
     let entry = Entry::system(Timestamp::UNIX_EPOCH, &SystemEntropy, "GET", "/v1/a".into()).expect("entropy");
     Entry { kind: Kind::Relay, ..entry }
 }

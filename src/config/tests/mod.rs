@@ -11,6 +11,7 @@ mod peers;
 mod precedence;
 mod recipes;
 mod shipped;
+mod sinks;
 mod wrong;
 
 /// Sources whose file holds `text`, and the folder that keeps it.

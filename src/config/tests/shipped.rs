@@ -14,12 +14,12 @@ fn defaults() -> BTreeMap<String, String> {
 
 /// A key of the complete file, and what its comment says is the default.
 #[derive(Debug)]
-struct Documented {
-    default: Option<String>,
+pub(super) struct Documented {
+    pub(super) default: Option<String>,
 }
 
 /// Reads the complete file line by line: `key: value`, `#key: value`, and comments with `Default: …`.
-fn documented() -> BTreeMap<String, Documented> {
+pub(super) fn documented() -> BTreeMap<String, Documented> {
     let text = std::fs::read_to_string(shipped("erp-access.yaml")).expect("shipped");
     let mut found = BTreeMap::new();
     let mut sections: Vec<(usize, String)> = Vec::new();
