@@ -7,9 +7,10 @@ use std::process::Stdio;
 use serde_json::Value;
 
 use crate::support::http;
-use crate::support::prepared::{ERP_KEY, Prepared, assert_nothing_secret};
+use crate::support::prepared::{ERP_KEY, Prepared};
 use crate::support::process::{self, Serving, run, succeed};
 use crate::support::recorder::Recorder;
+use crate::support::secrets::assert_nothing_secret;
 
 fn get(serving: &Serving, token: &str, target: &str) -> u16 {
     let bearer = format!("Bearer {token}");

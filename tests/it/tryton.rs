@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::support::gateway::Setup;
 use crate::support::http::{self, Response};
-use crate::support::prepared::assert_nothing_secret;
 use crate::support::process::{self, Serving};
+use crate::support::secrets::assert_nothing_secret;
 use crate::support::tryton::Tryton;
 
 /// How Tryton signs in: the answer holds user id and token, each request carries both.

@@ -17,6 +17,7 @@ use erp_access::proxy::Stop;
 use serde_json::Value;
 
 use super::http::{self, Response};
+use super::secrets::Used;
 
 /// Monday noon in Karachi: the default schedule is open.
 pub(crate) const OPEN: &str = "2026-11-23T12:00:00+05:00";
@@ -172,6 +173,8 @@ pub(crate) struct Gateway {
     pub(crate) ops: Option<SocketAddr>,
     pub(crate) clock: ManualClock,
     pub(crate) folder: tempfile::TempDir,
+    /// What must not be found in what it leaves behind.
+    used: Used,
     control: Arc<Control>,
     stop: Stop,
     running: Option<JoinHandle<()>>,
@@ -190,7 +193,7 @@ impl Gateway {
         let running = std::thread::spawn(move || app.run().expect("runs"));
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-        Self { address, ops, clock, folder, control, stop, running: Some(running), runtime }
+        Self { address, ops, clock, folder, used: Used::default(), control, stop, running: Some(running), runtime }
     }
 
     /// Stops the gateway and starts another on the same files.
@@ -202,6 +205,8 @@ impl Gateway {
     /// Stops the gateway and leaves its files to another.
     pub(crate) fn hand_over(mut self) -> tempfile::TempDir {
         self.halt();
+        self.used.assert_left_nowhere(self.folder.path());
+        self.used = Used::default();
         std::mem::replace(&mut self.folder, tempfile::tempdir().expect("a temporary folder"))
     }
 
@@ -224,6 +229,7 @@ impl Gateway {
 
     /// Sets the static key that is sent to the ERP.
     pub(crate) fn set_api_key(&self, key: &str) {
+        self.used.note(key);
         let api_key = Some(SecretText::new(Secret::new(key.to_owned())));
         let upstream = "erp".parse().expect("a name");
         self.operate(Command::UpstreamSecretSet { upstream, account: None, username: None, password: None, api_key })
@@ -232,6 +238,7 @@ impl Gateway {
 
     /// Sets user name and password at the ERP.
     pub(crate) fn set_password(&self, username: &str, password: &str) {
+        self.used.note(password);
         let password = Some(SecretText::new(Secret::new(password.to_owned())));
         let (upstream, username) = ("erp".parse().expect("a name"), Some(username.to_owned()));
         self.operate(Command::UpstreamSecretSet { upstream, account: None, username, password, api_key: None })
@@ -257,6 +264,9 @@ impl Gateway {
         let issued =
             self.operate(Command::CredentialIssue { account, name, kind, expires_at, grants }).expect("issued");
         let text = |key: &str| issued[key].as_str().expect("a text").to_owned();
+        for key in ["password", "api_key"] {
+            self.used.note(&text(key));
+        }
         Issued { id: text("client_id").parse().expect("an id"), password: text("password"), api_key: text("api_key") }
     }
 
@@ -267,7 +277,9 @@ impl Gateway {
 
     /// A token for `issued`.
     pub(crate) fn token(&self, issued: &Issued) -> String {
-        issued.token(self.address)
+        let token = issued.token(self.address);
+        self.used.note(&token);
+        token
     }
 
     /// One request with a bearer token, on a connection of its own.
@@ -332,6 +344,7 @@ impl Gateway {
 impl Drop for Gateway {
     fn drop(&mut self) {
         self.halt();
+        self.used.assert_left_nowhere(self.folder.path());
     }
 }
 

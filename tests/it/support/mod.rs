@@ -9,5 +9,6 @@ pub(crate) mod prepared;
 pub(crate) mod process;
 pub(crate) mod recorder;
 pub(crate) mod sap;
+pub(crate) mod secrets;
 pub(crate) mod tryton;
 pub(crate) mod wire;

@@ -26,7 +26,14 @@ pub(crate) fn run(folder: &Path, arguments: &[&str], input: &str) -> Output {
         .spawn()
         .expect("the program starts");
     child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("written");
-    child.wait_with_output().expect("the program ends")
+    let output = child.wait_with_output().expect("the program ends");
+    // The one time that secrets are shown.
+    if !arguments.contains(&"issue") {
+        let mut printed =
+            std::fs::File::options().create(true).append(true).open(folder.join("printed")).expect("a file");
+        printed.write_all(&output.stdout).and_then(|()| printed.write_all(&output.stderr)).expect("written");
+    }
+    output
 }
 
 /// Runs a command that must succeed and gives what it printed.
