@@ -18,7 +18,7 @@ fn bombard(address: SocketAddr, token: &str, round: usize, most: usize, answered
         .map(|client| {
             let (token, answered) = (token.to_owned(), Arc::clone(answered));
             std::thread::spawn(move || {
-                let mut connection = Connection::open(address);
+                let Ok(mut connection) = Connection::try_open(address) else { return };
                 for number in 0..most {
                     let target = format!("/v1/orders/{round}-{client}-{number}");
                     let bearer = format!("Bearer {token}");
@@ -80,6 +80,50 @@ fn killed_in_the_middle_of_a_thousand_relays_every_request_that_reached_the_erp_
     let verified = process::succeed(prepared.folder.path(), &["audit", "verify"], "");
     assert!(verified.contains("intact: "), "{verified}");
     assert!(serving.terminate());
+}
+
+/// Kills the process at moments that a seeded generator chooses: while it starts, while rows are queued, while it commits.
+#[test]
+fn killed_two_hundred_times_it_loses_no_row_and_the_chain_holds() {
+    const ROUNDS: usize = 200;
+    let seed = 0x5eed_u64;
+    let mut random = seed;
+    let erp = Recorder::start();
+    let prepared = Prepared::new(erp.address(), "");
+    let serving = Serving::start(prepared.folder.path());
+    let token = prepared.token(serving.address);
+    serving.kill();
+    let mut reached = HashSet::new();
+    for round in 0..ROUNDS {
+        // Knuth's linear congruential generator; the upper bits are good enough here.
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let moment = Duration::from_micros((random >> 33) % 40_000);
+        let serving = Serving::start(prepared.folder.path());
+        let (address, token) = (serving.address, token.clone());
+        let answered = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&answered);
+        let clients = std::thread::spawn(move || bombard(address, &token, round, 400, &counted));
+        // Every fourth is killed while it starts.
+        while round % 4 != 0 && answered.load(Ordering::Relaxed) == 0 && !clients.is_finished() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::thread::sleep(moment);
+        serving.kill();
+        clients.join().expect("the clients");
+        reached.extend(erp.take().into_iter().map(|request| request.target.replace("/api/", "/v1/")));
+    }
+    let database = prepared.audit();
+    let recorded = decided_paths(&database);
+    let missing: Vec<_> = reached.difference(&recorded).collect();
+    assert!(
+        missing.is_empty(),
+        "seed {seed}: {} of {} requests have no row: {missing:?}",
+        missing.len(),
+        reached.len()
+    );
+    assert!(reached.len() > ROUNDS, "{} requests reached the ERP", reached.len());
+    let verified = process::succeed(prepared.folder.path(), &["audit", "verify"], "");
+    assert!(verified.contains("intact: "), "seed {seed}: {verified}");
 }
 
 fn decided_paths(database: &rusqlite::Connection) -> HashSet<String> {
@@ -188,6 +232,30 @@ fn a_full_disk_denies_until_there_is_room() {
     drop(mounted);
 }
 
+/// A file system that the system has made read-only, as it does after an error. Needs the right to mount.
+#[test]
+fn a_read_only_file_system_is_refused_at_the_start_with_a_clear_error() {
+    let erp = Recorder::start();
+    let prepared = Prepared::new(erp.address(), "");
+    let folder = prepared.folder.path();
+    let data = folder.join("data");
+    let Some(mounted) = Mounted::over(&data) else {
+        eprintln!("SKIPPED: a file system cannot be mounted here, so it cannot be made read-only");
+        return;
+    };
+    mounted.remount("ro");
+    let refused = process::run(folder, &["serve"], "");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("data") && said.contains("ead-only"), "{said}");
+    mounted.remount("rw");
+    let serving = Serving::start(folder);
+    let token = prepared.token(serving.address);
+    let bearer = format!("Bearer {token}");
+    assert_eq!(http::once(serving.address, "GET", "/v1/orders/1", &[("Authorization", &bearer)], None).status, 200);
+    assert!(serving.terminate());
+    drop(mounted);
+}
+
 fn fill(path: &Path) {
     use std::io::Write as _;
     let mut file = std::fs::File::create(path).expect("created");
@@ -221,6 +289,12 @@ impl<'a> Mounted<'a> {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("a mode");
         }
         Some(Self(folder))
+    }
+
+    fn remount(&self, how: &str) {
+        let options = format!("remount,{how}");
+        let status = std::process::Command::new("mount").args(["-o", &options]).arg(self.0).status();
+        assert!(status.is_ok_and(|status| status.success()), "remounted");
     }
 }
 
