@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::load::load;
 use super::{Config, ConfigErrors, Environment, Sources};
 
+mod documents;
 mod peers;
 mod precedence;
 mod recipes;
