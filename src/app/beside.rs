@@ -107,6 +107,7 @@ async fn housekeeping(control: &Arc<Control>, keep: Option<Duration>) {
         let control = Arc::clone(control);
         let done = tokio::task::spawn_blocking(move || {
             control.copy_changes();
+            control.remove_ended_overrides();
             control.auditor.write_folded();
             control.keep_anchor();
             if let Some(keep) = keep {

@@ -178,7 +178,7 @@ pub struct Entry {
     pub change: Option<u64>,
     /// How many requests the row stands for: more than one only where a flood was folded.
     pub repeats: u32,
-    /// What the schedule said, where it was asked: open or closed.
+    /// What the schedule said, where it was asked: open or closed, by its windows or by an override.
     pub schedule: Option<Cow<'static, str>>,
     /// The kill switch that was engaged over the request, or that none was.
     pub kill_switch: Option<Cow<'static, str>>,

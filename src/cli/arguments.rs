@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 pub(super) use super::audit_arguments::Audit;
 pub(super) use super::policy_arguments::Policy;
+pub(super) use super::schedule_arguments::Schedule;
 use crate::domain::{AccountName, CredentialId, PolicyName, TokenId, UpstreamName};
 use crate::kill_switch::Scope;
 
@@ -288,15 +289,6 @@ pub enum Kill {
     },
     /// Say which kill switches are engaged; exit code 3 while one is
     Status,
-}
-
-/// `schedule …`
-#[derive(Debug, Subcommand)]
-pub enum Schedule {
-    /// Show the schedules
-    Show,
-    /// Say when each schedule changes next
-    Next,
 }
 
 /// `upstream …`

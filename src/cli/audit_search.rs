@@ -118,21 +118,25 @@ pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
     }
     let wrong =
         || format!("`{text}` is neither a moment (`2026-11-23T12:00:00+05:00`) nor a time ago (`90m`, `24h`, `7d`)");
-    let split = text.find(|next: char| !next.is_ascii_digit()).ok_or_else(wrong)?;
+    length(text).and_then(|ago| now().checked_sub(ago).ok()).ok_or_else(wrong)
+}
+
+/// A length of time, as in `90m`.
+pub(super) fn length(text: &str) -> Option<SignedDuration> {
+    let split = text.find(|next: char| !next.is_ascii_digit())?;
     let (number, unit) = text.split_at(split);
-    let number: i64 = number.parse().map_err(|_| wrong())?;
+    let number: i64 = number.parse().ok()?;
     let seconds = match unit {
         "s" => 1,
         "m" => 60,
         "h" => 3600,
         "d" => 86_400,
-        _ => return Err(wrong()),
+        _ => return None,
     };
-    let ago = SignedDuration::from_secs(number.checked_mul(seconds).ok_or_else(wrong)?);
-    now().checked_sub(ago).map_err(|_| wrong())
+    Some(SignedDuration::from_secs(number.checked_mul(seconds)?))
 }
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     use crate::domain::Clock as _;
     crate::domain::SystemClock::default().now()
 }

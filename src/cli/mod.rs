@@ -13,6 +13,8 @@ mod export_format;
 mod output;
 mod policy_arguments;
 mod run;
+mod schedule_arguments;
+mod schedules;
 mod secret_input;
 mod serve;
 mod setup;

@@ -9,11 +9,13 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use super::arguments::{
-    Account, Arguments, Audit, Credential, Db, Grant, Key, Kill, Noun, Output, Policy, Schedule, Session, Token,
-    Upstream, UpstreamSecret,
+    Account, Arguments, Audit, Credential, Db, Grant, Key, Kill, Noun, Output, Policy, Session, Token, Upstream,
+    UpstreamSecret,
 };
 use super::output::{self, Failure};
-use super::{audit_export, audit_show, audit_stats, connection, demo, evidence, secret_input, serve, setup, show};
+use super::{
+    audit_export, audit_show, audit_stats, connection, demo, evidence, schedules, secret_input, serve, setup, show,
+};
 use crate::app::{Core, World};
 use crate::config::{Admin, Config, Environment, Sources};
 use crate::control::{AuditQuery, Bounds, Command, Control, SecretText, os_user};
@@ -41,10 +43,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Noun::Grant(verb) => grant(&asking, verb),
         Noun::Token(verb) => token(&asking, &verb),
         Noun::Kill(verb) => kill(&asking, verb),
-        Noun::Schedule(Schedule::Show) => {
-            asking.print(Command::ScheduleShow, &["name", "state", "time_zone", "windows", "holidays"])
-        }
-        Noun::Schedule(Schedule::Next) => asking.print(Command::ScheduleNext, &["name", "state", "changes_at"]),
+        Noun::Schedule(verb) => schedules::run(&asking, verb),
         Noun::Upstream(verb) => upstream(&asking, verb),
         Noun::Audit(verb) => audit(&asking, verb),
     }

@@ -8,8 +8,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use crate::audit::{Checkpoint, Position, StatsBy};
-use crate::domain::{AccountName, CredentialId, PolicyName, RequestId, Secret, TokenId, UpstreamName};
+use crate::domain::{AccountName, CredentialId, PolicyName, RequestId, ScheduleName, Secret, TokenId, UpstreamName};
 use crate::kill_switch::Scope;
+use crate::schedule::Held;
 
 /// One operation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -65,6 +66,12 @@ pub enum Command {
     ScheduleShow,
     /// Says when each schedule changes next.
     ScheduleNext,
+    /// Holds a schedule open or closed for a while.
+    ScheduleOverride { schedule: ScheduleName, held: Held, until: Timestamp, reason: String },
+    /// Lifts what holds a schedule; with a kind, that one only.
+    ScheduleLift { schedule: ScheduleName, held: Option<Held>, reason: String },
+    /// Lists the overrides in force.
+    ScheduleOverrides,
     /// Sets the secrets with which the gateway signs in to an ERP.
     UpstreamSecretSet {
         upstream: UpstreamName,

@@ -2,9 +2,12 @@
 
 use std::fmt::{Display, Write as _};
 
+use jiff::Timestamp;
+
 use super::Control;
 use crate::audit::{Commits, SinkReport, SinkState, WriterState};
 use crate::kill_switch::{KillSwitches, Scope};
+use crate::schedule::{Held, Overrides};
 
 /// The media type of the text.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -40,7 +43,9 @@ pub(super) fn text(control: &Control) -> String {
         control.policies.current().generation(),
     );
     page.gauge("policy_problems", "What is wrong in policy files.", "", control.policies.problems().0.len());
-    page.kill_switches(control.directory.snapshot().kill_switches());
+    let snapshot = control.directory.snapshot();
+    page.kill_switches(snapshot.kill_switches());
+    page.overrides(snapshot.overrides(), control.clock.now());
     page.0
 }
 
@@ -105,6 +110,14 @@ impl Page {
             self.value("kill_switch_engaged", &format!("{{scope=\"{wanted}\"}}"), u8::from(engaged));
         }
     }
+
+    fn overrides(&mut self, overrides: &Overrides, now: Timestamp) {
+        self.head("schedule_override_in_force", "Whether an override holds a schedule open, or closed.", "gauge");
+        for wanted in [Held::Open, Held::Closed] {
+            let in_force = overrides.in_force(now).any(|held| held.held == wanted);
+            self.value("schedule_override_in_force", &format!("{{held=\"{wanted}\"}}"), u8::from(in_force));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -143,5 +156,25 @@ erp_access_audit_commit_seconds_count 4
         assert!(page.0.contains("erp_access_kill_switch_engaged{scope=\"account\"} 1\n"), "{}", page.0);
         assert!(page.0.contains("erp_access_kill_switch_engaged{scope=\"all\"} 0\n"), "{}", page.0);
         assert!(!page.0.contains("acme"), "{}", page.0);
+    }
+
+    #[test]
+    fn an_override_counts_while_it_is_in_force() {
+        let held = crate::schedule::Override {
+            schedule: "default".parse().expect("a name"),
+            held: Held::Closed,
+            until: Timestamp::from_second(60).expect("a time"),
+            reason: "test".into(),
+            by: "tester".into(),
+            at: Timestamp::UNIX_EPOCH,
+        };
+        let shown = |second| {
+            let mut page = Page(String::new());
+            page.overrides(&Overrides::new(vec![held.clone()]), Timestamp::from_second(second).expect("a time"));
+            page.0
+        };
+        assert!(shown(59).contains("erp_access_schedule_override_in_force{held=\"closed\"} 1\n"), "{}", shown(59));
+        assert!(shown(59).contains("erp_access_schedule_override_in_force{held=\"open\"} 0\n"), "{}", shown(59));
+        assert!(shown(60).contains("erp_access_schedule_override_in_force{held=\"closed\"} 0\n"), "{}", shown(60));
     }
 }

@@ -9,6 +9,7 @@ mod explain;
 mod metrics;
 mod ops;
 mod render;
+mod schedules;
 mod socket;
 mod state;
 mod stats;
@@ -21,7 +22,7 @@ use serde_json::Value;
 
 use crate::audit::{Auditor, Redactor};
 use crate::directory::{ChangeError, Directory};
-use crate::domain::{Actor, Clock, Entropy, UpstreamName};
+use crate::domain::{Actor, Clock, Entropy, ScheduleName, UpstreamName};
 use crate::policy::{PolicySet, PolicyStore, default_schedule_name};
 use crate::schedule::Schedule;
 use crate::secrets::{KeyRing, PasswordHasher};
@@ -140,6 +141,11 @@ impl Control {
             Command::KillStatus => Ok(self.kill_status()),
             Command::ScheduleShow => Ok(self.show_schedules()),
             Command::ScheduleNext => Ok(self.next_changes()),
+            Command::ScheduleOverride { schedule, held, until, reason } => {
+                self.hold_schedule(actor, schedule, held, until, reason)
+            }
+            Command::ScheduleLift { schedule, held, reason } => self.lift_override(actor, &schedule, held, &reason),
+            Command::ScheduleOverrides => Ok(self.list_overrides()),
             Command::UpstreamList => Ok(self.list_upstreams()),
             Command::UpstreamShow { upstream, account } => self.show_upstream(&Whose { upstream, account }),
             Command::PolicyReload => self.reload_policies(actor),
@@ -204,8 +210,9 @@ impl From<ChangeError> for ControlError {
     }
 }
 
-fn default_schedule(policies: &PolicySet) -> Option<&Schedule> {
-    default_schedule_name().and_then(|name| policies.schedule(&name))
+fn default_schedule(policies: &PolicySet) -> Option<(ScheduleName, &Schedule)> {
+    let name = default_schedule_name()?;
+    policies.schedule(&name).map(|schedule| (name, schedule))
 }
 
 /// The name of an OS user, for the audit trail; the number where `/etc/passwd` does not know it.

@@ -1,11 +1,13 @@
 //! What the operations answer with. Never a secret, but for the one answer that issues them.
 
 use jiff::Timestamp;
+use jiff::civil::Weekday;
 use serde_json::{Value, json};
 
 use crate::directory::{Account, AccountState, Credential, TokenEntry};
 use crate::domain::AccountName;
 use crate::kill_switch::Engaged;
+use crate::schedule::{Exception, Holiday, Override, Window};
 
 pub(super) fn account(account: &Account, sets: usize) -> Value {
     let (state, reason) = match &account.state {
@@ -49,4 +51,37 @@ pub(super) fn engaged(engaged: &Engaged) -> Value {
         "scope": engaged.scope, "reason": engaged.reason, "message": engaged.message, "engaged_by": engaged.by,
         "engaged_at": engaged.at,
     })
+}
+
+pub(super) fn held(held: &Override) -> Value {
+    json!({
+        "schedule": held.schedule, "held": held.held, "until": held.until, "reason": held.reason, "made_by": held.by,
+        "made_at": held.at,
+    })
+}
+
+pub(super) fn window(window: &Window) -> String {
+    let days: Vec<_> = window.days().iter().map(|day| weekday(*day)).collect();
+    format!("{} {}", days.join(","), window.opening())
+}
+
+pub(super) fn weekday(day: Weekday) -> &'static str {
+    match day {
+        Weekday::Monday => "Mon",
+        Weekday::Tuesday => "Tue",
+        Weekday::Wednesday => "Wed",
+        Weekday::Thursday => "Thu",
+        Weekday::Friday => "Fri",
+        Weekday::Saturday => "Sat",
+        Weekday::Sunday => "Sun",
+    }
+}
+
+pub(super) fn holiday(holiday: &Holiday) -> String {
+    format!("{} {}", holiday.date, holiday.name).trim_end().to_owned()
+}
+
+pub(super) fn exception(exception: &Exception) -> String {
+    let openings: Vec<_> = exception.openings.iter().map(ToString::to_string).collect();
+    format!("{} {} {}", exception.date, openings.join(","), exception.name).trim_end().to_owned()
 }

@@ -1,4 +1,4 @@
-//! Kill switches, schedules, policies, status.
+//! Kill switches, policies, status.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,6 @@ use crate::audit::WriterState;
 use crate::directory::By;
 use crate::domain::Actor;
 use crate::kill_switch::{Engaged, Scope};
-use crate::schedule::{Schedule, State};
 
 impl Control {
     pub(super) fn by(&self, actor: &Actor) -> By {
@@ -33,40 +32,6 @@ impl Control {
         self.directory.snapshot().kill_switches().all().iter().map(render::engaged).collect()
     }
 
-    pub(super) fn show_schedules(&self) -> Value {
-        let policies = self.policies.current();
-        let rows = policies.schedules().into_iter().map(|(name, schedule)| {
-            let windows: Vec<String> = schedule
-                .windows()
-                .iter()
-                .map(|window| {
-                    let days: Vec<_> = window.days().iter().map(|day| format!("{day:?}").chars().take(3).collect::<String>()).collect();
-                    format!("{} {}-{}", days.join(","), window.from(), window.to())
-                })
-                .collect();
-            let holidays: Vec<_> =
-                schedule.holidays().iter().map(|holiday| format!("{} {}", holiday.date, holiday.name)).collect();
-            json!({ "name": name, "time_zone": schedule.zone_name(), "windows": windows, "holidays": holidays, "state": self.state_of(schedule).0 })
-        });
-        rows.collect()
-    }
-
-    pub(super) fn next_changes(&self) -> Value {
-        let policies = self.policies.current();
-        let rows = policies.schedules().into_iter().map(|(name, schedule)| {
-            let (state, next) = self.state_of(schedule);
-            json!({ "name": name, "state": state, "changes_at": next })
-        });
-        rows.collect()
-    }
-
-    fn state_of(&self, schedule: &Schedule) -> (&'static str, Option<jiff::Timestamp>) {
-        match schedule.state(self.clock.now()) {
-            State::Open { until } => ("open", until),
-            State::Closed { opens_at } => ("closed", opens_at),
-        }
-    }
-
     pub(super) fn reload_policies(&self, actor: &Actor) -> Result<Value> {
         let report = self.policies.reload();
         if report.changed {
@@ -90,12 +55,13 @@ impl Control {
         let audit = self.auditor.health();
         let api = match (snapshot.kill_switches().global(), super::default_schedule(&policies)) {
             (Some(_), _) => "stopped by kill switch",
-            (None, Some(schedule)) => self.state_of(schedule).0,
+            (None, Some((name, schedule))) => self.state_of(&name, schedule),
             (None, None) => "closed: there is no default schedule",
         };
         json!({
             "api": api,
             "kill_switches": self.kill_status(),
+            "schedule_overrides": self.list_overrides(),
             "accounts": snapshot.accounts().len(),
             "credential_sets": snapshot.credentials().len(),
             "live_tokens": self.directory.token_count(),

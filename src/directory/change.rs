@@ -373,7 +373,7 @@ impl Directory {
     }
 
     /// Shows the change to every request that begins from now on, and makes those in progress look again.
-    fn swap(&self, change: impl Fn(&mut Snapshot)) {
+    pub(super) fn swap(&self, change: impl Fn(&mut Snapshot)) {
         self.snapshot.rcu(|before| {
             let mut after = Snapshot::clone(before);
             change(&mut after);

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{AccountState, Credential, Grant, TokenEntry};
 use crate::kill_switch::Engaged;
+use crate::schedule::Override;
 use crate::store::SealedSecrets;
 
 pub(super) fn account(state: &AccountState) -> Value {
@@ -32,6 +33,11 @@ pub(super) fn token(token: &TokenEntry) -> Value {
 pub(super) fn switch(engaged: &Engaged) -> Value {
     let Engaged { message, reason, by, at, .. } = engaged;
     json!({ "message": message, "reason": reason, "by": by, "at": at })
+}
+
+pub(super) fn held(held: &Override) -> Value {
+    let Override { held, until, reason, by, at, .. } = held;
+    json!({ "held": held, "until": until, "reason": reason, "by": by, "at": at })
 }
 
 /// The parameters of a password's hash; `$argon2id$v=19$m=…,t=…,p=…$salt$hash` without its last two parts.

@@ -6,6 +6,7 @@
 mod change;
 mod detail;
 mod entry;
+mod overrides;
 mod secrets;
 mod snapshot;
 #[cfg(test)]

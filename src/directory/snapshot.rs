@@ -1,10 +1,11 @@
-//! Accounts, credential sets and kill switches at one moment; swapped as a whole.
+//! Accounts, credential sets, kill switches and overrides of schedules at one moment; swapped as a whole.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::domain::{AccountId, AccountName, CredentialId};
 use crate::kill_switch::KillSwitches;
+use crate::schedule::Overrides;
 use crate::store::{Account, Credential, Store, StoreError};
 
 /// Everything but the tokens, at one moment.
@@ -13,6 +14,7 @@ pub struct Snapshot {
     accounts: HashMap<AccountId, Arc<Account>>,
     credentials: HashMap<CredentialId, Arc<Credential>>,
     kill_switches: Arc<KillSwitches>,
+    overrides: Arc<Overrides>,
 }
 
 impl Snapshot {
@@ -21,6 +23,7 @@ impl Snapshot {
             accounts: store.accounts()?.into_iter().map(|account| (account.id, Arc::new(account))).collect(),
             credentials: store.credentials()?.into_iter().map(|set| (set.id, Arc::new(set))).collect(),
             kill_switches: Arc::new(KillSwitches::new(store.kill_switches()?)),
+            overrides: Arc::new(Overrides::new(store.overrides()?)),
         })
     }
 
@@ -64,6 +67,12 @@ impl Snapshot {
         &self.kill_switches
     }
 
+    /// The overrides of schedules.
+    #[must_use]
+    pub fn overrides(&self) -> &Overrides {
+        &self.overrides
+    }
+
     pub(super) fn put_account(&mut self, account: Account) {
         self.accounts.insert(account.id, Arc::new(account));
     }
@@ -74,5 +83,9 @@ impl Snapshot {
 
     pub(super) fn put_kill_switches(&mut self, kill_switches: KillSwitches) {
         self.kill_switches = Arc::new(kill_switches);
+    }
+
+    pub(super) fn put_overrides(&mut self, overrides: Overrides) {
+        self.overrides = Arc::new(overrides);
     }
 }

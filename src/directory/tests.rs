@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::*;
-use crate::domain::{AccountId, Actor, SystemEntropy, TokenId, UserId};
+use crate::domain::{AccountId, Actor, ScheduleName, SystemEntropy, TokenId, UserId};
 use crate::kill_switch::Scope;
+use crate::schedule::{Held, Override};
 use crate::secrets::{AppKey, HashPurpose, KeyRing};
 use crate::store::{NewUser, RecordedChange, Role, SealedSecrets, Seq, StoreSettings, Synchronous};
 
@@ -82,6 +83,7 @@ fn everything(directory: &Directory, ring: &KeyRing) {
     };
     directory.engage(&by, engaged).expect("engaged");
     directory.release(&by, &Scope::All, "inventory-is-over").expect("released");
+    overrides_of_a_schedule(directory);
     let user_id = UserId::new(by.at, &SystemEntropy).expect("entropy");
     let user = NewUser {
         id: user_id,
@@ -92,6 +94,31 @@ fn everything(directory: &Directory, ring: &KeyRing) {
     };
     directory.create_user(&by, &user).expect("created");
     secrets_at_an_upstream(directory, account.id);
+}
+
+fn overrides_of_a_schedule(directory: &Directory) {
+    let by = by();
+    directory.hold(&by, held(Held::Open, 60)).expect("held");
+    directory.hold(&by, held(Held::Open, 90)).expect("held");
+    directory.hold(&by, held(Held::Closed, 120)).expect("held");
+    directory.lift(&by, &default_name(), Some(Held::Open), "counted-already").expect("lifted");
+    let later = By { at: Timestamp::from_second(120).expect("a time"), ..by };
+    directory.remove_ended_overrides(&later).expect("removed");
+}
+
+fn default_name() -> ScheduleName {
+    "default".parse().expect("a name")
+}
+
+fn held(held: Held, until: i64) -> Override {
+    Override {
+        schedule: default_name(),
+        held,
+        until: Timestamp::from_second(until).expect("a time"),
+        reason: format!("held-{held}"),
+        by: "operator:tester".into(),
+        at: Timestamp::UNIX_EPOCH,
+    }
 }
 
 fn secrets_at_an_upstream(directory: &Directory, account: AccountId) {
@@ -149,7 +176,10 @@ fn every_change_records_what_was_and_what_is_and_no_secret() {
     }
     let reasons: Vec<_> =
         changes.iter().filter_map(|change| detail(change)["reason"].as_str().map(str::to_owned)).collect();
-    assert_eq!(reasons, ["late-payment", "inventory", "inventory-is-over"]);
+    assert_eq!(
+        reasons,
+        ["late-payment", "inventory", "inventory-is-over", "held-open", "held-open", "held-closed", "counted-already",]
+    );
 }
 
 #[test]
@@ -173,4 +203,34 @@ fn a_change_tells_the_value_that_it_replaces() {
     assert_eq!(told("kill.release")["before"]["message"], "stock-taking");
     assert_eq!(told("upstream.secret.set")["before"]["username"], "unset");
     assert_eq!(told("upstream.secret.set")["after"]["username"], "set");
+}
+
+#[test]
+fn an_override_is_in_force_at_once_survives_a_restart_and_is_lifted_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let directory = directory(folder.path());
+    directory.hold(&by(), held(Held::Open, 60)).expect("held");
+    let snapshot = directory.snapshot();
+    assert!(snapshot.overrides().deciding(&default_name(), Timestamp::UNIX_EPOCH).is_some());
+    let again = Directory::load(Arc::clone(&directory.store), Timestamp::UNIX_EPOCH, Arc::new(SystemEntropy));
+    let again = again.expect("loaded");
+    let snapshot = again.snapshot();
+    let known = snapshot.overrides().of(&default_name(), Held::Open).expect("kept");
+    assert_eq!(*known, held(Held::Open, 60));
+    again.lift(&by(), &default_name(), None, "over").expect("lifted");
+    let error = again.lift(&by(), &default_name(), None, "over").expect_err("nothing is left");
+    assert!(matches!(error, ChangeError::NotFound(_)), "{error}");
+    assert!(again.store.overrides().expect("read").is_empty());
+}
+
+#[test]
+fn an_override_whose_time_is_over_is_not_lifted_but_removed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let directory = directory(folder.path());
+    directory.hold(&by(), held(Held::Closed, 60)).expect("held");
+    let later = By { at: Timestamp::from_second(60).expect("a time"), ..by() };
+    assert!(directory.lift(&later, &default_name(), None, "over").is_err());
+    assert_eq!(directory.remove_ended_overrides(&by()).expect("looked"), 0, "it is in force still");
+    assert_eq!(directory.remove_ended_overrides(&later).expect("removed"), 1);
+    assert!(directory.store.overrides().expect("read").is_empty());
 }

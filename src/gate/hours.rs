@@ -5,9 +5,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::audit::Step;
-use crate::domain::Code;
+use crate::domain::{Code, ScheduleName};
 use crate::policy::{Allowed, AllowedBy, Policy, ScheduleUse};
-use crate::schedule::State;
+use crate::schedule::{Hours, Overrides, Schedule};
 
 use super::permit::Permitted;
 use super::{Denial, Gate, Trail};
@@ -49,15 +49,17 @@ impl Gate {
         let now = permitted.known.running.request.asked.now;
         let account = &permitted.known.account.name;
         let snapshot = self.directory.snapshot();
+        let overrides = snapshot.overrides();
         let mut closed = None;
         let mut killed = None;
         for allowing in allowed.by() {
             let (state, opening) = match allowing.schedule() {
                 ScheduleUse::Exempt => ("exempt", "exempt".to_owned()),
-                ScheduleUse::Named(schedule, name) => match schedule.state(now) {
-                    State::Open { .. } => ("open", format!("`{name}` is open")),
-                    State::Closed { opens_at } => {
-                        closed.get_or_insert_with(|| (allowing, outside(name.as_str(), opens_at, now)));
+                ScheduleUse::Named(schedule, name) => match overrides.hours(name, schedule, now) {
+                    Hours::Open => ("open", format!("`{name}` is open")),
+                    Hours::HeldOpen(held) => ("open_by_override", format!("`{name}` is {held}")),
+                    Hours::Closed | Hours::HeldClosed(_) => {
+                        closed.get_or_insert_with(|| (allowing, outside(name, schedule, overrides, now)));
                         continue;
                     }
                 },
@@ -77,8 +79,8 @@ impl Gate {
                 trail.stopped_by(engaged);
                 (allowing, Denial::stopped(Step::ScopedKillSwitch, engaged))
             }
-            (None, Some((allowing, denial))) => {
-                trail.schedule("closed");
+            (None, Some((allowing, (denial, state)))) => {
+                trail.schedule(state);
                 (allowing, denial)
             }
             (None, None) => return Err(Denial::new(Step::Schedule, Code::NotPermitted, "no policy decides")),
@@ -88,11 +90,17 @@ impl Gate {
     }
 }
 
-fn outside(schedule: &str, opens_at: Option<Timestamp>, now: Timestamp) -> Denial {
+/// The denial outside of a schedule's hours, and how its audit row calls that.
+fn outside(name: &ScheduleName, schedule: &Schedule, overrides: &Overrides, now: Timestamp) -> (Denial, &'static str) {
+    let opens_at = overrides.state(name, schedule, now).changes_at();
     let next = opens_at.map_or_else(|| "never".to_owned(), |at| at.to_string());
-    let reason = format!("schedule `{schedule}` is closed; it opens next: {next}");
+    let (state, closed) = match overrides.deciding(name, now) {
+        Some(held) => ("closed_by_override", held.to_string()),
+        None => ("closed", "closed".to_owned()),
+    };
+    let reason = format!("schedule `{name}` is {closed}; it opens next: {next}");
     let mut denial = Denial::new(Step::Schedule, Code::OutsideSchedule, reason);
     denial.public.opens_at = opens_at;
     denial.public.retry_after = opens_at.and_then(|at| at.duration_since(now).try_into().ok());
-    denial
+    (denial, state)
 }

@@ -70,7 +70,7 @@ impl Trail {
         self.entry.kill_switch = Some(engaged.scope.text());
     }
 
-    /// `open`, `closed` or `exempt`.
+    /// `open`, `closed`, `open_by_override`, `closed_by_override` or `exempt`.
     pub(super) fn schedule(&mut self, state: &'static str) {
         self.entry.schedule = Some(Cow::Borrowed(state));
     }

@@ -100,8 +100,11 @@ fn status(gateway: &Gateway, id: RequestId) -> Answer {
     let now = gateway.gate.clock.now();
     let snapshot = gateway.gate.directory.snapshot();
     let policies = gateway.gate.policies.current();
-    let schedule = default_schedule_name().and_then(|name| policies.schedule(&name));
-    let body = match (snapshot.kill_switches().global(), schedule.map(|schedule| schedule.state(now))) {
+    let state = default_schedule_name().and_then(|name| {
+        let schedule = policies.schedule(&name)?;
+        Some(snapshot.overrides().state(&name, schedule, now))
+    });
+    let body = match (snapshot.kill_switches().global(), state) {
         (Some(engaged), _) => json!({ "state": "stopped", "cause": "operator_control", "message": engaged.message }),
         (None, Some(State::Open { until })) => json!({ "state": "open", "until": until }),
         (None, Some(State::Closed { opens_at })) => {

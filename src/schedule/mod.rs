@@ -1,16 +1,23 @@
-//! When the API is open: windows, holidays, the next change.
+//! When the API is open: windows, holidays, exceptions, overrides, the next change.
 //!
 //! The clock on the wall decides: the API is open when the time that a clock in the schedule's zone shows lies in a
 //! window. A window belongs to the day on which it starts, so a holiday removes the windows that start on it, and one
-//! that crosses midnight takes its tail along. Where the clock is set back, an hour is shown twice and counts twice.
+//! that crosses midnight takes its tail along. An exception opens a day besides, a holiday too. Where the clock is set
+//! back, an hour is shown twice and counts twice. An override of a schedule decides before all of this, while it lasts.
 
+mod calendar;
+mod overrides;
+mod week;
 mod window;
 
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 
-pub use window::{Minute, Window, WindowError};
+pub use calendar::{Exception, Holiday, HolidayDate, YearDay};
+pub use overrides::{Held, Hours, Override, OverrideEnd, Overrides};
+pub use week::{Week, WeekDay};
+pub use window::{Minute, Opening, Window, WindowError};
 
 /// A named set of windows in one zone.
 #[derive(Debug, Clone)]
@@ -18,15 +25,7 @@ pub struct Schedule {
     zone: TimeZone,
     windows: Vec<Window>,
     holidays: Vec<Holiday>,
-}
-
-/// A day on which no window starts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holiday {
-    /// The day.
-    pub date: Date,
-    /// What it is called.
-    pub name: String,
+    exceptions: Vec<Exception>,
 }
 
 /// Whether the API is open, and when that changes.
@@ -44,20 +43,67 @@ pub enum State {
     },
 }
 
-/// How far ahead the next change is looked for, in days: past every yearly pattern and any run of holidays.
+impl State {
+    /// `open` or `closed`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open { .. } => "open",
+            Self::Closed { .. } => "closed",
+        }
+    }
+
+    /// When it changes.
+    #[must_use]
+    pub fn changes_at(self) -> Option<Timestamp> {
+        match self {
+            Self::Open { until: at } | Self::Closed { opens_at: at } => at,
+        }
+    }
+
+    fn of(open: bool, changes_at: Option<Timestamp>) -> Self {
+        if open { Self::Open { until: changes_at } } else { Self::Closed { opens_at: changes_at } }
+    }
+}
+
+/// What opens the API at a moment of the wall clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OpenedBy {
+    /// A window that started on that day.
+    Window,
+    /// A window that started on the day before.
+    Tail,
+    /// An exception.
+    Exception,
+}
+
+/// How far ahead each day is looked at for the next change: past every yearly pattern. Beyond, only days that the
+/// schedule names can differ from the week.
 const HORIZON: i32 = 400;
 
 impl Schedule {
     /// A schedule.
     #[must_use]
     pub fn new(zone: TimeZone, windows: Vec<Window>, holidays: Vec<Holiday>) -> Self {
-        Self { zone, windows, holidays }
+        Self { zone, windows, holidays, exceptions: Vec::new() }
+    }
+
+    /// The same with days on which it is open besides.
+    #[must_use]
+    pub fn with_exceptions(self, exceptions: Vec<Exception>) -> Self {
+        Self { exceptions, ..self }
     }
 
     /// The name of its zone.
     #[must_use]
     pub fn zone_name(&self) -> &str {
         self.zone.iana_name().unwrap_or("UTC")
+    }
+
+    /// What a clock on the wall shows at this moment.
+    #[must_use]
+    pub fn wall(&self, at: Timestamp) -> DateTime {
+        self.zone.to_datetime(at)
     }
 
     /// Its windows.
@@ -72,57 +118,93 @@ impl Schedule {
         &self.holidays
     }
 
+    /// Its exceptions.
+    #[must_use]
+    pub fn exceptions(&self) -> &[Exception] {
+        &self.exceptions
+    }
+
     /// Whether the API is open at this moment.
     #[must_use]
     pub fn is_open(&self, now: Timestamp) -> bool {
-        self.shows_open(self.zone.to_datetime(now))
+        self.opened_by(self.zone.to_datetime(now)).is_some()
     }
 
     /// Whether the API is open at this moment, and when that changes.
     #[must_use]
     pub fn state(&self, now: Timestamp) -> State {
         let open = self.is_open(now);
-        let change = self.next_change(now, open);
-        if open { State::Open { until: change } } else { State::Closed { opens_at: change } }
+        State::of(open, self.next_change(now, open))
     }
 
-    /// Whether a clock on the wall that shows `wall` shows an open hour.
-    fn shows_open(&self, wall: DateTime) -> bool {
-        let today = wall.date();
-        let minute = Minute::of(wall.time());
+    /// What opens the API when a clock on the wall shows `wall`.
+    fn opened_by(&self, wall: DateTime) -> Option<OpenedBy> {
+        let (today, minute) = (wall.date(), Minute::of(wall.time()));
         let yesterday = today.yesterday().ok();
-        self.windows.iter().any(|window| {
-            let started_today = window.starts_on(today) && !self.is_holiday(today) && window.covers_start_day(minute);
-            let started_yesterday = yesterday.is_some_and(|yesterday| {
-                window.starts_on(yesterday) && !self.is_holiday(yesterday) && window.covers_next_day(minute)
-            });
-            started_today || started_yesterday
-        })
+        let started = |window: &Window, day: Date| window.starts_on(day) && !self.is_holiday(day);
+        if self.windows.iter().any(|window| window.opening().covers_start_day(minute) && started(window, today)) {
+            return Some(OpenedBy::Window);
+        }
+        let tail = |window: &Window| {
+            window.opening().covers_next_day(minute) && yesterday.is_some_and(|yesterday| started(window, yesterday))
+        };
+        if self.windows.iter().any(tail) {
+            return Some(OpenedBy::Tail);
+        }
+        let excepted = |exception: &Exception| {
+            let (on, after) = (exception.date == today, Some(exception.date) == yesterday);
+            exception
+                .openings
+                .iter()
+                .any(|opening| (on && opening.covers_start_day(minute)) || (after && opening.covers_next_day(minute)))
+        };
+        self.exceptions.iter().any(excepted).then_some(OpenedBy::Exception)
     }
 
     fn is_holiday(&self, date: Date) -> bool {
-        self.holidays.iter().any(|holiday| holiday.date == date)
+        self.holidays.iter().any(|holiday| holiday.date.falls_on(date))
     }
 
     /// The first moment after `now` at which the API is not in the state `open`.
     ///
     /// The state can change only where the wall shows an edge of a window, at midnight, or where the clock is changed.
     fn next_change(&self, now: Timestamp, open: bool) -> Option<Timestamp> {
-        let mut day = self.zone.to_datetime(now).date();
-        for _ in 0..HORIZON {
-            let first = self.moments_of(day).into_iter().filter(|at| *at > now).find(|at| self.is_open(*at) != open);
-            if first.is_some() {
-                return first;
-            }
-            day = day.tomorrow().ok()?;
+        if self.windows.is_empty() && self.exceptions.is_empty() {
+            return None;
         }
-        None
+        let first = |day: Date| {
+            let later = self.moments_of(day).into_iter().filter(|at| *at > now);
+            later.into_iter().find(|at| self.is_open(*at) != open)
+        };
+        // A clock that is set back over midnight shows yesterday once more.
+        let begin = self.zone.to_datetime(now).date().yesterday().ok()?;
+        let end = begin.checked_add(HORIZON.days()).ok()?;
+        let near = begin.series(1.day()).take_while(|day| *day < end);
+        let day = near.chain(self.named_days(end)).find(|day| first(*day).is_some())?;
+        let (this, next) = (first(day), day.tomorrow().ok().and_then(first));
+        this.into_iter().chain(next).min()
+    }
+
+    /// The days from `begin` on that holidays and exceptions name, each with the day after it.
+    fn named_days(&self, begin: Date) -> Vec<Date> {
+        let dated = self.holidays.iter().filter_map(|holiday| match holiday.date {
+            HolidayDate::Once(date) => Some(date),
+            HolidayDate::Yearly(_) => None,
+        });
+        let named = dated.chain(self.exceptions.iter().map(|exception| exception.date));
+        let mut days: Vec<Date> = named.flat_map(|day| [Some(day), day.tomorrow().ok()]).flatten().collect();
+        days.retain(|day| *day >= begin);
+        days.sort_unstable();
+        days
     }
 
     /// The moments of a day at which the state may change, in order.
     fn moments_of(&self, day: Date) -> Vec<Timestamp> {
         let mut walls: Vec<DateTime> = vec![day.at(0, 0, 0, 0)];
-        walls.extend(self.windows.iter().flat_map(window::Window::edges).filter_map(|edge| edge.on(day)));
+        let by_week = self.windows.iter().map(Window::opening);
+        let started = |exception: &&Exception| exception.date == day || Some(exception.date) == day.yesterday().ok();
+        let by_exception = self.exceptions.iter().filter(started).flat_map(|exception| &exception.openings).copied();
+        walls.extend(by_week.chain(by_exception).flat_map(Opening::edges).filter_map(|edge| edge.on(day)));
         let mut moments: Vec<Timestamp> = walls.into_iter().flat_map(|wall| self.moments_showing(wall)).collect();
         moments.extend(self.clock_changes(day));
         moments.sort_unstable();

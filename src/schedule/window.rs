@@ -23,6 +23,11 @@ impl Minute {
         (minutes < 60 && total <= DAY).then_some(Self(total))
     }
 
+    /// So many minutes after the midnight that begins the day.
+    pub(super) fn nth(number: u16) -> Option<Self> {
+        (number < DAY).then_some(Self(number))
+    }
+
     pub(super) fn of(time: Time) -> Self {
         let part = |value: i8| u16::try_from(value).unwrap_or(0);
         Self(part(time.hour()) * 60 + part(time.minute()))
@@ -58,12 +63,56 @@ pub enum WindowError {
     NoDays,
 }
 
-/// An opening that starts on some days of the week: from a minute on, to before another.
+/// A stretch of time as a clock on the wall shows it: from a minute on, to before another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opening {
+    from: Minute,
+    to: Minute,
+}
+
+impl Opening {
+    /// A stretch of time. `to` before `from` crosses midnight.
+    ///
+    /// # Errors
+    /// When it would be empty or could be read in two ways.
+    pub fn new(from: Minute, to: Minute) -> Result<Self, WindowError> {
+        match (from, to) {
+            (Minute(DAY), _) => Err(WindowError::Start),
+            (from, to) if from == to => Err(WindowError::Equal),
+            (from, to) => Ok(Self { from, to }),
+        }
+    }
+
+    /// Whether it covers this minute of the day on which it starts.
+    pub(super) fn covers_start_day(self, minute: Minute) -> bool {
+        minute >= self.from && (minute < self.to || self.crosses_midnight())
+    }
+
+    /// Whether it covers this minute of the day after.
+    pub(super) fn covers_next_day(self, minute: Minute) -> bool {
+        self.crosses_midnight() && minute < self.to
+    }
+
+    pub(super) fn edges(self) -> [Minute; 2] {
+        [self.from, self.to]
+    }
+
+    fn crosses_midnight(self) -> bool {
+        self.to < self.from
+    }
+}
+
+impl std::fmt::Display for Opening {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{}-{}", self.from, self.to)
+    }
+}
+
+/// An opening that starts on some days of the week.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Window {
     days: Vec<Weekday>,
-    from: Minute,
-    to: Minute,
+    opening: Opening,
 }
 
 impl Window {
@@ -72,12 +121,10 @@ impl Window {
     /// # Errors
     /// When it would be empty or could be read in two ways.
     pub fn new(days: Vec<Weekday>, from: Minute, to: Minute) -> Result<Self, WindowError> {
-        match (days.is_empty(), from, to) {
-            (true, _, _) => Err(WindowError::NoDays),
-            (false, Minute(DAY), _) => Err(WindowError::Start),
-            (false, from, to) if from == to => Err(WindowError::Equal),
-            (false, from, to) => Ok(Self { days, from, to }),
+        if days.is_empty() {
+            return Err(WindowError::NoDays);
         }
+        Ok(Self { days, opening: Opening::new(from, to)? })
     }
 
     /// The days on which it starts.
@@ -86,37 +133,13 @@ impl Window {
         &self.days
     }
 
-    /// The first minute.
+    /// From when to when it is open.
     #[must_use]
-    pub fn from(&self) -> Minute {
-        self.from
-    }
-
-    /// The minute that is no longer in it.
-    #[must_use]
-    pub fn to(&self) -> Minute {
-        self.to
+    pub fn opening(&self) -> Opening {
+        self.opening
     }
 
     pub(super) fn starts_on(&self, date: Date) -> bool {
         self.days.contains(&date.weekday())
-    }
-
-    /// Whether it covers this minute of the day on which it starts.
-    pub(super) fn covers_start_day(&self, minute: Minute) -> bool {
-        minute >= self.from && (minute < self.to || self.crosses_midnight())
-    }
-
-    /// Whether it covers this minute of the day after.
-    pub(super) fn covers_next_day(&self, minute: Minute) -> bool {
-        self.crosses_midnight() && minute < self.to
-    }
-
-    pub(super) fn edges(&self) -> [Minute; 2] {
-        [self.from, self.to]
-    }
-
-    fn crosses_midnight(&self) -> bool {
-        self.to < self.from
     }
 }

@@ -10,6 +10,7 @@ mod changes;
 mod credentials;
 mod database;
 mod lock;
+mod overrides;
 mod policies;
 mod schema;
 mod switches;

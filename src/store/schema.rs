@@ -2,8 +2,19 @@
 
 use rusqlite_migration::M;
 
-pub(super) const MIGRATIONS: &[M<'_>] = &[M::up(
-    "CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
+pub(super) const MIGRATIONS: &[M<'_>] = &[M::up(FIRST), M::up(SCHEDULE_OVERRIDES)];
+
+const SCHEDULE_OVERRIDES: &str = "CREATE TABLE schedule_override (
+        schedule TEXT NOT NULL,
+        held TEXT NOT NULL CHECK (held IN ('open', 'closed')),
+        until INTEGER NOT NULL,
+        reason TEXT NOT NULL,
+        made_by TEXT NOT NULL,
+        made_at INTEGER NOT NULL,
+        PRIMARY KEY (schedule, held)
+    ) STRICT;";
+
+const FIRST: &str = "CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
 
     CREATE TABLE account (
         id BLOB PRIMARY KEY,
@@ -102,5 +113,4 @@ pub(super) const MIGRATIONS: &[M<'_>] = &[M::up(
         detail TEXT
     ) STRICT;
     CREATE TRIGGER change_stays BEFORE UPDATE ON change BEGIN SELECT RAISE(ABORT, 'changes are append-only'); END;
-    CREATE TRIGGER change_remains BEFORE DELETE ON change BEGIN SELECT RAISE(ABORT, 'changes are append-only'); END;",
-)];
+    CREATE TRIGGER change_remains BEFORE DELETE ON change BEGIN SELECT RAISE(ABORT, 'changes are append-only'); END;";

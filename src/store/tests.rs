@@ -151,3 +151,23 @@ fn a_revoked_set_stays_revoked_in_the_database_too() {
     set(CredentialState::Revoked).expect("revoked");
     assert!(set(CredentialState::Active).is_err());
 }
+
+#[test]
+fn the_first_version_of_the_database_is_brought_up_with_what_is_in_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = settings(folder.path());
+    let file = folder.path().join("data/erp-access.db");
+    drop(database::create_private(&folder.path().join("data"), &file).expect("created"));
+    let mut connection = rusqlite::Connection::open(&file).expect("opened");
+    let first = schema::MIGRATIONS.get(..1).expect("a migration");
+    rusqlite_migration::Migrations::from_slice(first).to_latest(&mut connection).expect("of the first version");
+    connection
+        .execute("INSERT INTO kill_switch VALUES ('all', NULL, 'test', 'operator:tester', 0)", [])
+        .expect("inserted");
+    drop(connection);
+    assert!(matches!(Store::open(&settings), Err(StoreError::Pending(_))));
+    Store::migrate(&settings).expect("migrated");
+    let store = Store::open(&settings).expect("opened");
+    assert_eq!(store.kill_switches().expect("read").len(), 1);
+    assert!(store.overrides().expect("read").is_empty());
+}

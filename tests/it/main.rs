@@ -23,6 +23,7 @@ mod lifecycle;
 mod ops;
 mod peers;
 mod relay;
+mod schedules;
 mod sinks;
 mod stats;
 mod token;
