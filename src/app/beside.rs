@@ -11,8 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::audit::{WriterState, run_sink};
 use crate::control::{AdminSocket, Control, OpsListener, Watched};
-use crate::domain::Actor;
-use crate::policy::{ReloadReport, Watcher};
+use crate::policy::Watcher;
 
 /// What runs in the same process: the admin socket, the ops listeners, the watch over the audit writer, the sinks of audit
 /// records, housekeeping.
@@ -127,17 +126,8 @@ async fn housekeeping(control: &Arc<Control>, keep: Option<Duration>) {
 /// Takes changed policy files over while the gateway runs.
 pub(super) fn watch(control: &Arc<Control>) -> Option<Watcher> {
     let watching = Arc::clone(control);
-    let tell = move |report: &ReloadReport| {
-        if report.changed {
-            watching.keep_policies();
-            log::info!("policies reloaded: generation {}", report.generation);
-        }
-        if !report.problems.is_empty() {
-            log::error!("policy files are broken; the last good versions stay in force:\n{}", report.problems);
-        }
-        watching.record_reload(&Actor::System, report);
-    };
-    match Watcher::start(Arc::clone(&control.policies), tell) {
+    let changed = move || watching.reload(None);
+    match Watcher::start(control.policies.folder().to_owned(), changed) {
         Ok(watcher) => Some(watcher),
         Err(error) => {
             log::error!("{error}");

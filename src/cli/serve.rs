@@ -1,12 +1,14 @@
 //! `serve`, `check`, `db migrate`, `policy test`.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use super::arguments::{Check, Serve};
 use super::output::{Failure, line};
 use super::run::world;
 use crate::app::{self, App};
 use crate::config::{Config, Sources};
+use crate::domain::Actor;
 use crate::policy::PolicyStore;
 use crate::proxy::Signals;
 use crate::telemetry;
@@ -20,7 +22,9 @@ pub(super) fn serve(sources: &Sources, arguments: &Serve) -> Result<ExitCode, Fa
     }
     let signals = Signals::register().map_err(Failure::other)?;
     let app = App::build(&config, &world()).map_err(Failure::other)?;
-    signals.stop(app.stop()).map_err(Failure::other)?;
+    let control = Arc::clone(app.control());
+    let reload = move || control.reload(Some(&Actor::System));
+    signals.handle(app.stop(), reload).map_err(Failure::other)?;
     app.run().map_err(Failure::other)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -176,7 +176,10 @@ impl Control {
 
     /// Keeps the texts of the policies in force, so that an audit row can always say which text allowed it.
     pub fn keep_policies(&self) {
-        let set = self.policies.current();
+        self.keep(&self.policies.current());
+    }
+
+    fn keep(&self, set: &PolicySet) {
         let texts: Vec<_> = set
             .files()
             .iter()

@@ -7,6 +7,7 @@ use crate::audit::WriterState;
 use crate::directory::By;
 use crate::domain::Actor;
 use crate::kill_switch::{Engaged, Scope};
+use crate::policy::LoadedFile;
 
 impl Control {
     pub(super) fn by(&self, actor: &Actor) -> By {
@@ -33,12 +34,7 @@ impl Control {
     }
 
     pub(super) fn reload_policies(&self, actor: &Actor) -> Result<Value> {
-        let report = self.policies.reload();
-        if report.changed {
-            self.keep_policies();
-            log::info!("{actor} reloaded the policies: generation {}", report.generation);
-        }
-        self.record_reload(actor, &report);
+        let report = self.take_policies_over(Some(actor));
         if !report.problems.is_empty() {
             return Err(ControlError::invalid(format!(
                 "{}\nthe last good versions stay in force (generation {})",
@@ -67,6 +63,7 @@ impl Control {
             "live_tokens": self.directory.token_count(),
             "policy_generation": policies.generation(),
             "policy_hash": policies.hash().to_string(),
+            "policy_files": policies.files().iter().map(file).collect::<Vec<_>>(),
             "policy_problems": problems.0.iter().map(std::string::ToString::to_string).collect::<Vec<_>>(),
             "upstreams": self.list_upstreams(),
             "audit": writer(audit.state),
@@ -77,6 +74,11 @@ impl Control {
             "audit_sinks": self.auditor.sink_reports(self.clock.now()),
         })
     }
+}
+
+/// A file in force with the beginning of its hash.
+fn file(file: &LoadedFile) -> String {
+    format!("{} {}", file.path.display(), file.hash.to_string().chars().take(12).collect::<String>())
 }
 
 /// How the audit writer is doing, for people.

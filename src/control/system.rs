@@ -24,8 +24,30 @@ impl Control {
         }
     }
 
+    /// Reads the policy files again and takes over what is good in them. The texts are kept before they are in force.
+    ///
+    /// There is a row where somebody asked for it, and where the watch over the files finds news.
+    pub fn reload(&self, asked_by: Option<&Actor>) {
+        let _ = self.take_policies_over(asked_by);
+    }
+
+    pub(super) fn take_policies_over(&self, asked_by: Option<&Actor>) -> ReloadReport {
+        let report = self.policies.reload_keeping(|set| self.keep(set));
+        let actor = asked_by.unwrap_or(&Actor::System);
+        if report.changed {
+            log::info!("the policies were read again for {actor}: generation {} is in force", report.generation);
+        }
+        if report.news && !report.problems.is_empty() {
+            log::error!("policy files are broken; the last good versions stay in force:\n{}", report.problems);
+        }
+        if report.news || asked_by.is_some() {
+            self.record_reload(actor, &report);
+        }
+        report
+    }
+
     /// Leaves the row of a reading of the policy files, whoever asked for it.
-    pub fn record_reload(&self, actor: &Actor, report: &ReloadReport) {
+    fn record_reload(&self, actor: &Actor, report: &ReloadReport) {
         let broken = report.problems.0.len();
         let ReloadReport { generation, hash, changed, .. } = report;
         let detail =

@@ -1,6 +1,6 @@
 //! The files of the policy folder: which kind each is, read and checked one by one.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::cases::{self, RawCase};
 use super::raw_endpoints::{self, RawEndpoint};
@@ -88,26 +88,4 @@ fn read_whole(path: &Path, bytes: &[u8]) -> Result<(File, Problems), Problems> {
         }
     };
     Ok((File { source, content }, Problems::default()))
-}
-
-/// Every file of the folder that is ours, by its path inside the folder.
-pub(super) fn list(folder: &Path) -> std::io::Result<Vec<(PathBuf, Vec<u8>)>> {
-    let mut files = Vec::new();
-    for inside in ["", "endpoints", "cases"] {
-        let folder = folder.join(inside);
-        let entries = match std::fs::read_dir(&folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !inside.is_empty() => continue,
-            Err(error) => return Err(error),
-        };
-        for entry in entries {
-            let entry = entry?;
-            let path = Path::new(inside).join(entry.file_name());
-            if is_ours(&path) && entry.path().is_file() {
-                files.push((path, std::fs::read(entry.path())?));
-            }
-        }
-    }
-    files.sort();
-    Ok(files)
 }

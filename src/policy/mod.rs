@@ -7,6 +7,7 @@ mod condition;
 mod decision;
 mod endpoint;
 mod files;
+mod folder;
 mod location;
 mod odata;
 mod operations;

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -182,6 +182,11 @@ impl PolicySet {
         self.broken.contains(name)
     }
 
+    /// Whether the same texts are in force, and the same files are broken.
+    pub(super) fn is_as(&self, hash: SnapshotHash, broken: &HashSet<PolicyName>) -> bool {
+        self.hash == hash && self.broken == *broken
+    }
+
     pub(super) fn shared_schedule(&self, name: &ScheduleName) -> Option<&Arc<Schedule>> {
         self.schedules.get(name)
     }
@@ -332,9 +337,4 @@ impl Linker {
             problems.push(source.problem(*place, format!("there is no policy `{policy}`{hint}")));
         }
     }
-}
-
-/// The files of a folder, as paths inside it with their texts.
-pub(super) fn texts_of(folder: &Path) -> std::io::Result<Vec<(PathBuf, Vec<u8>)>> {
-    files::list(folder)
 }

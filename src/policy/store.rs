@@ -4,12 +4,14 @@
 //! broken; a policy that has never been good allows nobody who holds it.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use super::set::{PolicySet, SnapshotHash, texts_of};
+use super::folder::{self, Reading};
+use super::set::{PolicySet, SnapshotHash};
 use super::yaml::{Problem, Problems};
 use crate::domain::PolicyName;
 
@@ -18,16 +20,13 @@ use crate::domain::PolicyName;
 pub struct PolicyStore {
     folder: PathBuf,
     current: ArcSwap<PolicySet>,
-    files: Mutex<Files>,
+    /// What was wrong at the last reading. Beside the lock: who asks does not wait for a reading.
+    problems: ArcSwap<Problems>,
+    /// The last text of each file that was good. Locked while the folder is read, so that readings come one by one.
+    good: Mutex<Texts>,
 }
 
-/// What is known of the files besides what is in force.
-#[derive(Debug, Default)]
-struct Files {
-    /// The last text of each file that was good.
-    good: BTreeMap<PathBuf, Vec<u8>>,
-    problems: Problems,
-}
+type Texts = BTreeMap<PathBuf, Vec<u8>>;
 
 /// What a reload did.
 #[derive(Debug, Clone)]
@@ -38,6 +37,8 @@ pub struct ReloadReport {
     pub hash: SnapshotHash,
     /// Whether it is another than before.
     pub changed: bool,
+    /// Whether there is anything to tell: another generation, or other problems than at the last reading.
+    pub news: bool,
     /// What is wrong in files whose last good version stays in force.
     pub problems: Problems,
 }
@@ -48,10 +49,18 @@ impl PolicyStore {
     /// # Errors
     /// Every mistake in every file.
     pub fn open(folder: &Path) -> Result<Self, Problems> {
-        let texts = texts_of(folder).map_err(|error| unreadable(folder, &error))?;
-        let set = PolicySet::from_texts(&texts).map_err(|problems| inside(folder, problems))?;
-        let files = Files { good: texts.into_iter().collect(), problems: Problems::default() };
-        Ok(Self { folder: folder.to_owned(), current: ArcSwap::from_pointee(set), files: Mutex::new(files) })
+        let Reading { texts, unreadable } =
+            folder::read(folder).map_err(|error| Problems(vec![no_folder(folder, &error)]))?;
+        if !unreadable.is_empty() {
+            return Err(inside(folder, no_files(&unreadable)));
+        }
+        let set = PolicySet::from_texts(&texts).map_err(|problems| inside(folder, problems.0))?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            current: ArcSwap::from_pointee(set),
+            problems: ArcSwap::from_pointee(Problems::default()),
+            good: Mutex::new(texts.into_iter().collect()),
+        })
     }
 
     /// The set in force.
@@ -69,88 +78,131 @@ impl PolicyStore {
     /// What was wrong at the last reading.
     #[must_use]
     pub fn problems(&self) -> Problems {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner).problems.clone()
+        Problems::clone(&self.problems.load())
     }
 
     /// Reads the folder again and puts in force what is good.
     pub fn reload(&self) -> ReloadReport {
-        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = self.current.load_full();
-        let texts = match texts_of(&self.folder) {
-            Ok(texts) => texts,
-            Err(error) => {
-                // A folder that cannot be read says nothing about its files; a file that is gone does.
-                files.problems = unreadable(&self.folder, &error);
-                return report(&before, false, &files.problems);
+        self.reload_keeping(|_| ())
+    }
+
+    /// The same; `keep` sees each new set before a request can.
+    pub fn reload_keeping(&self, keep: impl FnOnce(&PolicySet)) -> ReloadReport {
+        let mut good = self.good.lock().unwrap_or_else(PoisonError::into_inner);
+        let (reading, missing) = match folder::read(&self.folder) {
+            Ok(reading) => (reading, None),
+            // A folder that cannot be read says nothing about its files; one that is gone does.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let mut problem = no_folder(&self.folder, &error);
+                problem.message.push_str("; nothing is allowed until it is there");
+                (Reading { texts: Vec::new(), unreadable: Vec::new() }, Some(problem))
             }
+            Err(error) => return self.report(false, Problems(vec![no_folder(&self.folder, &error)])),
         };
-        let (set, problems, good) = best_of(&texts, &files.good);
-        let broken = broken_policies(&texts, &good);
-        files.good = good;
-        files.problems = inside(&self.folder, problems);
-        let changed = set.hash() != before.hash() || broken.iter().any(|name| !before.is_broken(name));
+        let Best { set, problems, used } = best_of(&reading, &good);
+        let broken = broken_policies(&reading, &used);
+        *good = remembered(&reading, used, &good);
+        let before = self.current.load_full();
+        let changed = !before.is_as(set.hash(), &broken);
         if changed {
-            self.current.store(Arc::new(set.numbered(before.generation() + 1, broken)));
+            let set = set.numbered(before.generation() + 1, broken);
+            keep(&set);
+            self.current.store(Arc::new(set));
         }
-        report(&self.current.load_full(), changed, &files.problems)
+        let mut problems = inside(&self.folder, problems);
+        problems.0.extend(missing);
+        self.report(changed, problems)
+    }
+
+    fn report(&self, changed: bool, problems: Problems) -> ReloadReport {
+        let before = self.problems.swap(Arc::new(problems.clone()));
+        let set = self.current.load();
+        let news = changed || *before != problems;
+        ReloadReport { generation: set.generation(), hash: set.hash(), changed, news, problems }
     }
 }
 
-fn report(set: &PolicySet, changed: bool, problems: &Problems) -> ReloadReport {
-    ReloadReport { generation: set.generation(), hash: set.hash(), changed, problems: problems.clone() }
+/// The best set that can be made.
+struct Best {
+    set: PolicySet,
+    problems: Vec<Problem>,
+    /// The text of each file in it.
+    used: Texts,
 }
 
-type Best = (PolicySet, Problems, BTreeMap<PathBuf, Vec<u8>>);
-
-/// The best set that can be made: broken files fall back to their last good text, then they are left out, and then
-/// what still refers to them.
-fn best_of(texts: &[(PathBuf, Vec<u8>)], good: &BTreeMap<PathBuf, Vec<u8>>) -> Best {
-    let mut chosen: BTreeMap<PathBuf, Vec<u8>> = texts.iter().cloned().collect();
-    let mut all_problems = Vec::new();
+/// Broken files fall back to their last good text, then they are left out, and then what still refers to them.
+fn best_of(reading: &Reading, good: &Texts) -> Best {
+    let mut used: Texts = reading.texts.iter().cloned().collect();
+    let mut problems = no_files(&reading.unreadable);
+    used.extend(
+        good.iter().filter(|(path, _)| is_unreadable(reading, path)).map(|(path, text)| (path.clone(), text.clone())),
+    );
     loop {
-        let candidate: Vec<_> = chosen.clone().into_iter().collect();
+        let candidate: Vec<_> = used.clone().into_iter().collect();
         match PolicySet::from_texts(&candidate) {
-            Ok(set) => return (set, Problems(all_problems), chosen),
-            Err(problems) => {
-                let faulty: BTreeSet<PathBuf> = problems.0.iter().map(|problem| problem.file.clone()).collect();
-                let before = chosen.len();
+            Ok(set) => return Best { set, problems, used },
+            Err(found) => {
+                let faulty: BTreeSet<PathBuf> = found.0.iter().map(|problem| problem.file.clone()).collect();
+                let before = used.len();
                 let mut changed = false;
                 for path in &faulty {
                     match good.get(path) {
-                        Some(text) if chosen.get(path) != Some(text) => {
-                            chosen.insert(path.clone(), text.clone());
+                        Some(text) if used.get(path).is_some_and(|now| now != text) => {
+                            used.insert(path.clone(), text.clone());
                             changed = true;
                         }
-                        _ => drop(chosen.remove(path)),
+                        _ => drop(used.remove(path)),
                     }
                 }
-                all_problems.extend(problems.0);
-                if !changed && chosen.len() == before {
+                problems.extend(found.0);
+                if !changed && used.len() == before {
                     // The fault is in no single file: allow nothing rather than guess.
-                    return (PolicySet::empty(), Problems(all_problems), BTreeMap::new());
+                    return Best { set: PolicySet::empty(), problems, used: Texts::new() };
                 }
             }
         }
     }
 }
 
+/// Whether a file is there, or may be, and cannot be read.
+fn is_unreadable(reading: &Reading, path: &Path) -> bool {
+    reading.unreadable.iter().any(|(unreadable, _)| path.starts_with(unreadable))
+}
+
+/// The last good text of each file that is there: the one in use, or the one from before where it cannot be used now.
+fn remembered(reading: &Reading, used: Texts, good: &Texts) -> Texts {
+    let there = |path: &Path| reading.texts.iter().any(|(known, _)| known == path) || is_unreadable(reading, path);
+    let kept = good.iter().filter(|(path, _)| there(path)).map(|(path, text)| (path.clone(), text.clone()));
+    let mut remembered: Texts = kept.collect();
+    remembered.extend(used);
+    remembered
+}
+
 /// Policies that have a file, but none that could be used.
-fn broken_policies(texts: &[(PathBuf, Vec<u8>)], good: &BTreeMap<PathBuf, Vec<u8>>) -> HashSet<PolicyName> {
-    texts
-        .iter()
-        .filter(|(path, _)| {
-            !good.contains_key(path) && path.parent().is_none_or(|parent| parent.as_os_str().is_empty())
-        })
-        .filter_map(|(path, _)| path.file_stem()?.to_str()?.parse().ok())
+fn broken_policies(reading: &Reading, used: &Texts) -> HashSet<PolicyName> {
+    let paths = reading.texts.iter().map(|(path, _)| path).chain(reading.unreadable.iter().map(|(path, _)| path));
+    paths
+        .filter(|path| !used.contains_key(*path) && path.parent().is_none_or(|parent| parent.as_os_str().is_empty()))
+        .filter_map(|path| path.file_stem()?.to_str()?.parse().ok())
         .collect()
 }
 
-fn unreadable(folder: &Path, error: &std::io::Error) -> Problems {
-    let message = format!("the policy folder cannot be read: {error}");
-    Problems(vec![Problem { file: folder.to_owned(), line: 1, column: 1, message, excerpt: String::new() }])
+fn no_folder(folder: &Path, error: &io::Error) -> Problem {
+    problem(folder, format!("the policy folder cannot be read: {error}"))
+}
+
+fn no_files(unreadable: &[(PathBuf, io::Error)]) -> Vec<Problem> {
+    unreadable.iter().map(|(path, error)| problem(path, format!("it cannot be read: {error}"))).collect()
+}
+
+fn problem(file: &Path, message: String) -> Problem {
+    Problem { file: file.to_owned(), line: 1, column: 1, message, excerpt: String::new() }
 }
 
 /// Names files with their folder, so that an editor finds them.
-fn inside(folder: &Path, problems: Problems) -> Problems {
-    Problems(problems.0.into_iter().map(|problem| Problem { file: folder.join(&problem.file), ..problem }).collect())
+fn inside(folder: &Path, problems: Vec<Problem>) -> Problems {
+    Problems(problems.into_iter().map(|problem| Problem { file: folder.join(&problem.file), ..problem }).collect())
 }
+
+#[cfg(test)]
+mod tests;

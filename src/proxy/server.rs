@@ -64,13 +64,14 @@ impl Default for Stop {
     }
 }
 
-/// SIGTERM and SIGINT, caught from the moment of registering on: a signal that comes while the gateway is starting
+/// SIGTERM, SIGINT and SIGHUP, caught from the moment of registering on: a signal that comes while the gateway is starting
 /// stops it in order, instead of ending the process there and then.
 #[derive(Debug)]
 pub struct Signals {
     runtime: tokio::runtime::Runtime,
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
 }
 
 impl Signals {
@@ -82,21 +83,33 @@ impl Signals {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
         let inside = runtime.enter();
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let hang_up = signal(SignalKind::hangup())?;
         drop(inside);
-        Ok(Self { runtime, terminate, interrupt })
+        Ok(Self { runtime, terminate, interrupt, hang_up })
     }
 
-    /// Lets either of them use the switch.
+    /// Lets SIGTERM and SIGINT use the switch, and SIGHUP call `reload`.
     ///
     /// # Errors
     /// When no thread can be had to wait for them.
-    pub fn stop(self, stop: Stop) -> std::io::Result<()> {
-        let Self { runtime, mut terminate, mut interrupt } = self;
+    pub fn handle(self, stop: Stop, reload: impl Fn() + Send + Sync + 'static) -> std::io::Result<()> {
+        let Self { runtime, mut terminate, mut interrupt, mut hang_up } = self;
+        let reload = Arc::new(reload);
         let wait = move || {
             runtime.block_on(async {
-                tokio::select! {
-                    _ = terminate.recv() => log::info!("SIGTERM: stopping"),
-                    _ = interrupt.recv() => log::info!("SIGINT: stopping"),
+                loop {
+                    tokio::select! {
+                        _ = terminate.recv() => break log::info!("SIGTERM: stopping"),
+                        _ = interrupt.recv() => break log::info!("SIGINT: stopping"),
+                        _ = hang_up.recv() => {
+                            log::info!("SIGHUP: reading the policy files again");
+                            let reload = Arc::clone(&reload);
+                            // Beside this thread, so that a panic does not leave the gateway deaf to SIGTERM.
+                            if let Err(error) = tokio::task::spawn_blocking(move || reload()).await {
+                                log::error!("the reading ended early: {error}");
+                            }
+                        }
+                    }
                 }
             });
             stop.now();

@@ -23,6 +23,7 @@ mod lifecycle;
 mod ops;
 mod peers;
 mod relay;
+mod reload;
 mod schedules;
 mod sinks;
 mod stats;

@@ -96,10 +96,15 @@ impl Serving {
         self.child.wait().expect("ended");
     }
 
+    /// `kill -NAME`.
+    pub(crate) fn signal(&self, name: &str) {
+        let (name, pid) = (format!("-{name}"), self.child.id().to_string());
+        assert!(Command::new("kill").args([name, pid]).status().expect("kill").success());
+    }
+
     /// `kill -TERM`, and whether it ended with success.
     pub(crate) fn terminate(mut self) -> bool {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
+        self.signal("TERM");
         self.child.wait().expect("ended").success()
     }
 }
