@@ -25,6 +25,7 @@ pub(super) struct Reading {
     pub(super) texts: Vec<(PathBuf, Vec<u8>)>,
     /// Files and folders inside that are there and cannot be read.
     pub(super) unreadable: Vec<(PathBuf, io::Error)>,
+    has_empty_files: bool,
 }
 
 /// What is there, without its content: it differs whenever anything was saved, swapped or removed.
@@ -94,6 +95,7 @@ impl From<&Metadata> for Stamp {
 /// # Errors
 /// When the folder itself is not there or cannot be read.
 pub(super) fn read(folder: &Path) -> io::Result<Reading> {
+    let mut with_empty_files = None;
     for attempt in 0..ATTEMPTS {
         if attempt > 0 {
             std::thread::sleep(PAUSE);
@@ -103,11 +105,15 @@ pub(super) fn read(folder: &Path) -> io::Result<Reading> {
         let before = Stamps::of(&folder);
         // INVARIANT: a reading that something was written into meanwhile is a mixture of two states.
         match read_as(&folder, &before) {
-            Some(reading) if Stamps::of(&folder) == before => return reading,
-            _ => {}
+            Some(reading) if Stamps::of(&folder) == before => match reading {
+                // Whoever saves a file empties it first.
+                Ok(reading) if reading.has_empty_files => with_empty_files = Some(reading),
+                reading => return reading,
+            },
+            _ => with_empty_files = None,
         }
     }
-    read_each(folder)
+    with_empty_files.map_or_else(|| read_each(folder), Ok)
 }
 
 /// Reads what the stamps say is there; `None` when a file is not as they say any more.
@@ -130,6 +136,7 @@ impl Reading {
     /// An empty file says nothing, and is what one in the middle of being saved looks like.
     fn add(&mut self, path: &Path, text: Vec<u8>) {
         if text.is_empty() {
+            self.has_empty_files = true;
             self.unreadable.push((path.to_owned(), io::Error::new(io::ErrorKind::InvalidData, "the file is empty")));
         } else {
             self.texts.push((path.to_owned(), text));

@@ -49,7 +49,7 @@ impl PolicyStore {
     /// # Errors
     /// Every mistake in every file.
     pub fn open(folder: &Path) -> Result<Self, Problems> {
-        let Reading { texts, unreadable } =
+        let Reading { texts, unreadable, .. } =
             folder::read(folder).map_err(|error| Problems(vec![no_folder(folder, &error)]))?;
         if !unreadable.is_empty() {
             return Err(inside(folder, no_files(&unreadable)));
@@ -95,7 +95,7 @@ impl PolicyStore {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let mut problem = no_folder(&self.folder, &error);
                 problem.message.push_str("; nothing is allowed until it is there");
-                (Reading { texts: Vec::new(), unreadable: Vec::new() }, Some(problem))
+                (Reading::default(), Some(problem))
             }
             Err(error) => return self.report(false, Problems(vec![no_folder(&self.folder, &error)])),
         };
