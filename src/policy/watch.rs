@@ -1,6 +1,6 @@
 //! Watches the policy folder: whatever way an editor saves, the change is in force within a second.
 //!
-//! It looks at the folder ten times a second instead of asking the system for events: docs/adr/0008 says why.
+//! It looks at the folder ten times a second instead of asking the system for events: docs/adr/0010 says why.
 
 use std::fmt;
 use std::io;
