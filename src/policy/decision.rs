@@ -257,8 +257,12 @@ fn weigh(policy: &Arc<Policy>, matched: &Matched<'_>, facts: &Facts<'_>) -> Resu
     }))
 }
 
-/// Whether a rule's condition holds. One that cannot be evaluated refuses the request, on an allow rule too.
+/// Whether a rule is in force, for this client, and its condition holds. A condition that cannot be evaluated refuses the
+/// request, on an allow rule too.
 fn applies(policy: &Policy, rule: &Rule, matched: &Matched<'_>, facts: &Facts<'_>) -> Result<bool, Refused> {
+    if rule.has_ended(facts.now) || !rule.is_for(facts.client) {
+        return Ok(false);
+    }
     let Some(condition) = &rule.condition else { return Ok(true) };
     condition.holds(facts, matched.parameters()).map_err(|message| {
         let (policy, rule, at) = named(policy, rule);

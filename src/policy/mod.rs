@@ -3,6 +3,7 @@
 mod body;
 mod candidates;
 mod cases;
+mod clients;
 mod condition;
 mod decision;
 mod endpoint;
@@ -11,6 +12,7 @@ mod folder;
 mod location;
 mod odata;
 mod operations;
+mod pattern;
 mod raw_endpoints;
 mod raw_policy;
 mod raw_schedule;
@@ -40,5 +42,7 @@ pub fn default_schedule_name() -> Option<ScheduleName> {
     "default".parse().ok()
 }
 
+#[cfg(test)]
+mod rule_tests;
 #[cfg(test)]
 mod tests;

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
+use super::clients::Clients;
 use super::condition::Condition;
+use super::pattern::EndpointPattern;
 use super::rules::{Effect, Limits};
-use super::yaml::{Node, Place, Problems, Reader, Source};
-use crate::domain::{EndpointId, PolicyName, RuleId};
+use super::yaml::{Fields, Node, Place, Problems, Reader, Source};
+use crate::domain::{PolicyName, RuleId};
 
 /// A policy as written, each part checked by itself; names are not looked up yet.
 #[derive(Debug)]
@@ -23,7 +27,9 @@ pub(super) struct RawRule {
     pub(super) id: RuleId,
     pub(super) place: Place,
     pub(super) effect: Effect,
-    pub(super) endpoints: Vec<(EndpointId, Place)>,
+    pub(super) endpoints: Vec<(EndpointPattern, Place)>,
+    pub(super) clients: Option<Clients>,
+    pub(super) until: Option<Timestamp>,
     pub(super) condition: Option<Condition>,
 }
 
@@ -78,64 +84,80 @@ fn read_rules(reader: &mut Reader<'_>, node: &Node) -> Option<Vec<RawRule>> {
 }
 
 fn read_rule(reader: &mut Reader<'_>, node: &Node) -> Option<RawRule> {
-    let fields = reader.map(node, "a rule", &["id", "allow", "deny", "when", "description"])?;
+    let known = ["id", "allow", "deny", "clients", "until", "when", "description"];
+    let fields = reader.map(node, "a rule", &known)?;
     let id = reader.required(&fields, "id", "a rule").and_then(|node| reader.parsed::<RuleId>(node, "id"));
     if let Some(node) = fields.get("description") {
         reader.text(node, "description");
     }
-    let condition = match fields.get("when") {
-        Some(node) => {
-            let source = reader.text(node, "when")?;
-            match Condition::compile(source) {
-                Ok(condition) => Some(condition),
-                Err(why) => {
-                    reader.problem(node.place, format!("`when`: {why}"));
-                    return None;
-                }
-            }
-        }
-        None => None,
-    };
-    let (effect, key, list) = match (fields.get("allow"), fields.get("deny")) {
-        (Some(list), None) => (Effect::Allow, "allow", list),
-        (None, Some(list)) => (Effect::Deny, "deny", list),
+    // SECURITY: what cannot be read is not left out, it makes the rule unusable: each of these narrows it.
+    let condition = fields.get("when").map(|node| read_condition(reader, node).ok_or(Unreadable)).transpose();
+    let clients = fields.get("clients").map(|node| Clients::read(reader, node).ok_or(Unreadable)).transpose();
+    let until = fields.get("until").map(|node| read_until(reader, node).ok_or(Unreadable)).transpose();
+    let (effect, key, list) = read_effect(reader, node, &fields)?;
+    let endpoints = read_endpoints(reader, list, key)?;
+    let (condition, clients, until) = (condition.ok()?, clients.ok()?, until.ok()?);
+    Some(RawRule { id: id?, place: node.place, effect, endpoints, clients, until, condition })
+}
+
+/// A key is there and could not be read; why is among the problems.
+struct Unreadable;
+
+fn read_effect<'n>(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    fields: &Fields<'n>,
+) -> Option<(Effect, &'static str, &'n Node)> {
+    match (fields.get("allow"), fields.get("deny")) {
+        (Some(list), None) => Some((Effect::Allow, "allow", list)),
+        (None, Some(list)) => Some((Effect::Deny, "deny", list)),
         (Some(_), Some(_)) => {
             let second = fields.iter().filter(|(key, _, _)| matches!(*key, "allow" | "deny")).last();
             reader.problem(
                 second.map_or(node.place, |(_, key, _)| key.place),
                 "a rule has either `allow` or `deny`, not both",
             );
-            return None;
+            None
         }
         (None, None) => {
             reader.problem(node.place, "a rule needs `allow` or `deny`: a list of endpoint ids");
-            return None;
+            None
         }
-    };
-    let endpoints = read_endpoints(reader, list, key)?;
-    Some(RawRule { id: id?, place: node.place, effect, endpoints, condition })
+    }
 }
 
-fn read_endpoints(reader: &mut Reader<'_>, list: &Node, key: &str) -> Option<Vec<(EndpointId, Place)>> {
+fn read_condition(reader: &mut Reader<'_>, node: &Node) -> Option<Condition> {
+    let source = reader.text(node, "when")?;
+    match Condition::compile(source) {
+        Ok(condition) => Some(condition),
+        Err(why) => {
+            reader.problem(node.place, format!("`when`: {why}"));
+            None
+        }
+    }
+}
+
+/// A moment. A date alone, or a time without its offset, would be another moment in another zone.
+fn read_until(reader: &mut Reader<'_>, node: &Node) -> Option<Timestamp> {
+    let text = reader.text(node, "until")?;
+    // A zone in brackets beside the offset could contradict it.
+    let until = text.parse::<Timestamp>().ok().filter(|_| !text.contains('['));
+    if until.is_none() {
+        let message =
+            "`until` must be an instant with its offset, as in 2027-01-01T00:00:00+05:00 or 2026-12-31T19:00:00Z";
+        reader.problem(node.place, message);
+    }
+    until
+}
+
+fn read_endpoints(reader: &mut Reader<'_>, list: &Node, key: &str) -> Option<Vec<(EndpointPattern, Place)>> {
     let items = reader.list(list, key)?;
     if items.is_empty() {
         reader.problem(list.place, format!("`{key}` is empty, so the rule does nothing"));
     }
-    let mut endpoints = Vec::with_capacity(items.len());
-    for item in items {
-        let text = reader.text(item, key)?;
-        if text.contains('*') {
-            reader.problem(
-                item.place,
-                format!(
-                    "`{key}`: `{text}` is a pattern; name each endpoint, so that a new one is not allowed by chance"
-                ),
-            );
-            continue;
-        }
-        endpoints.push((reader.parsed::<EndpointId>(item, key)?, item.place));
-    }
-    Some(endpoints)
+    let endpoints: Vec<_> =
+        items.iter().map(|item| Some((reader.parsed::<EndpointPattern>(item, key)?, item.place))).collect();
+    endpoints.into_iter().collect()
 }
 
 fn read_limits(reader: &mut Reader<'_>, node: &Node) -> Option<Limits> {

@@ -1,9 +1,13 @@
 //! A policy: named rules over endpoints, and limits.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
+use super::clients::Clients;
 use super::condition::Condition;
 use super::decision::ScheduleUse;
 use crate::domain::{EndpointId, PolicyName, RuleId};
@@ -51,8 +55,25 @@ pub(super) struct Rule {
     pub(super) id: RuleId,
     pub(super) line: usize,
     pub(super) effect: Effect,
+    /// Globs are expanded.
     pub(super) endpoints: HashSet<EndpointId>,
+    /// Whom it is for; `None` is everybody.
+    pub(super) clients: Option<Clients>,
+    /// When it ends.
+    pub(super) until: Option<Timestamp>,
     pub(super) condition: Option<Condition>,
+}
+
+impl Rule {
+    /// Whether it has ended. An allow rule that has ended allows nothing, a deny rule denies nothing.
+    pub(super) fn has_ended(&self, now: Timestamp) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+
+    /// Whether it is for this client.
+    pub(super) fn is_for(&self, client: Option<IpAddr>) -> bool {
+        self.clients.as_ref().is_none_or(|clients| clients.meant(client, self.effect))
+    }
 }
 
 /// What a rule does.

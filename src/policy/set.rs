@@ -12,6 +12,7 @@ use super::cases::RawCase;
 use super::decision::ScheduleUse;
 use super::endpoint::{Catalogue, Endpoint, Route};
 use super::files::{self, Content, File};
+use super::pattern::{self, EndpointPattern};
 use super::raw_endpoints::RawEndpoint;
 use super::raw_policy::{RawPolicy, RawRule};
 use super::rules::{Policy, Rule};
@@ -315,17 +316,34 @@ impl Linker {
     }
 
     fn link_rule(&self, source: &Source, raw: RawRule, complete: bool, problems: &mut Vec<Problem>) -> Rule {
-        for (endpoint, place) in raw.endpoints.iter().filter(|(endpoint, _)| complete && !self.ids.contains(endpoint)) {
-            let known: Vec<&str> = self.ids.iter().map(EndpointId::as_str).collect();
-            let hint = suggestion(endpoint.as_str(), &known);
-            problems.push(source.problem(*place, format!("there is no endpoint `{endpoint}`{hint}")));
+        let mut endpoints = HashSet::new();
+        for (pattern, place) in &raw.endpoints {
+            let fitting: Vec<EndpointId> = match pattern {
+                EndpointPattern::Exactly(id) => self.ids.get(id).cloned().into_iter().collect(),
+                EndpointPattern::Glob(glob) => self.ids.iter().filter(|id| glob.fits(id.as_str())).cloned().collect(),
+            };
+            if complete && fitting.is_empty() {
+                problems.push(source.problem(*place, self.nothing_fits(pattern)));
+            }
+            endpoints.extend(fitting);
         }
-        Rule {
-            id: raw.id,
-            line: raw.place.line,
-            effect: raw.effect,
-            endpoints: raw.endpoints.into_iter().map(|(endpoint, _)| endpoint).collect(),
-            condition: raw.condition,
+        let RawRule { id, place, effect, clients, until, condition, .. } = raw;
+        Rule { id, line: place.line, effect, endpoints, clients, until, condition }
+    }
+
+    fn nothing_fits(&self, pattern: &EndpointPattern) -> String {
+        match pattern {
+            EndpointPattern::Exactly(id) => {
+                let known: Vec<&str> = self.ids.iter().map(EndpointId::as_str).collect();
+                format!("there is no endpoint `{id}`{}", suggestion(id.as_str(), &known))
+            }
+            EndpointPattern::Glob(glob) => {
+                let nearby = pattern::nearby(self.ids.iter().map(EndpointId::as_str));
+                let nearby: Vec<&str> = nearby.iter().map(String::as_str).collect();
+                let hint = Some(suggestion(glob.as_str(), &nearby)).filter(|hint| hint.contains("did you mean"));
+                let hint = hint.unwrap_or_else(|| "; a glob fits an id from its first character to its last".into());
+                format!("no endpoint id fits `{glob}`{hint}")
+            }
         }
     }
 

@@ -13,6 +13,10 @@ const LONGEST_SCALAR: usize = 16 * 1024;
 /// Deepest nesting.
 const DEEPEST: usize = 24;
 
+/// Why an alias is refused, with what somebody meant who writes globs.
+const ALIAS: &str = "anchors and aliases (`&x`, `*x`) are not allowed here; write the value out, and a glob that begins with \
+                     `*` in quotes";
+
 /// A file's text.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -120,6 +124,14 @@ impl Source {
             .find_map(|(index, line)| Some(Place { line: index + 1, column: indent(line)? + 1 }))
     }
 
+    /// The star that an alias, or a glob without quotes, begins with at this place.
+    fn star(&self, place: Place) -> Option<Place> {
+        let line = self.text.lines().nth(place.line.checked_sub(1)?)?;
+        let is_star = |column: &usize| line.chars().nth(*column - 1) == Some('*');
+        let column = [place.column, place.column.saturating_sub(1).max(1)].into_iter().find(is_star)?;
+        Some(Place { column, ..place })
+    }
+
     /// The tree of the one document in the file.
     ///
     /// # Errors
@@ -159,6 +171,9 @@ impl<'s> Builder<'s> {
                 }
                 let marker = error.marker();
                 let place = Place { line: marker.line().max(1), column: marker.col() + 1 };
+                if let Some(place) = self.source.star(place) {
+                    return self.source.problem(place, ALIAS);
+                }
                 self.source.problem(place, format!("this is not valid YAML: {error}"))
             })?;
             self.take(event, span)?;
@@ -197,7 +212,7 @@ impl<'s> Builder<'s> {
             | Event::DocumentStart(..)
             | Event::DocumentEnd
             | Event::Comment(..) => Ok(()),
-            _ => refuse("anchors and aliases (`&x`, `*x`) are not allowed here; write the value out"),
+            _ => refuse(ALIAS),
         }
     }
 
