@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::condition::Condition;
 use super::endpoint::{Endpoint, Matched};
+use super::index::Concerned;
 use super::rules::{Effect, Policy, Rule};
 use super::set::PolicySet;
 use crate::domain::{CanonicalPath, PolicyName, RuleId, ScheduleName, UpstreamName};
@@ -64,10 +65,15 @@ pub struct Allowed {
 
 /// One policy that allows the request.
 #[derive(Debug)]
-pub struct AllowedBy {
-    policy: Option<Arc<Policy>>,
-    rule: Option<RuleId>,
-    schedule: ScheduleUse,
+pub struct AllowedBy(Grounds);
+
+/// What an allowance rests on.
+#[derive(Debug)]
+enum Grounds {
+    /// The credential set is unrestricted, and this is the schedule that counts for it.
+    Unrestricted(ScheduleUse),
+    /// The rule at this place of the policy's list.
+    Rule { policy: Arc<Policy>, place: usize },
 }
 
 impl Allowed {
@@ -94,28 +100,43 @@ impl AllowedBy {
     /// The policy; `None` for an unrestricted credential set.
     #[must_use]
     pub fn policy(&self) -> Option<&Arc<Policy>> {
-        self.policy.as_ref()
+        match &self.0 {
+            Grounds::Unrestricted(_) => None,
+            Grounds::Rule { policy, .. } => Some(policy),
+        }
     }
 
     /// The rule.
     #[must_use]
     pub fn rule(&self) -> Option<&RuleId> {
-        self.rule.as_ref()
+        match &self.0 {
+            Grounds::Unrestricted(_) => None,
+            Grounds::Rule { policy, place } => policy.rules.get(*place).map(|rule| &rule.id),
+        }
     }
 
     /// When it applies.
     #[must_use]
     pub fn schedule(&self) -> &ScheduleUse {
-        &self.schedule
+        match &self.0 {
+            Grounds::Unrestricted(schedule) => schedule,
+            Grounds::Rule { policy, .. } => &policy.schedule,
+        }
     }
 
     /// `policy/rule`, or `unrestricted`.
     #[must_use]
     pub fn name(&self) -> String {
-        match (&self.policy, &self.rule) {
+        match (self.policy(), self.rule()) {
             (Some(policy), Some(rule)) => format!("{}/{rule}", policy.name),
             _ => "unrestricted".to_owned(),
         }
+    }
+
+    /// Exempt ones first, then by the names of policy and rule.
+    fn order(&self) -> (bool, &str, Option<&RuleId>) {
+        let in_hours = matches!(self.schedule(), ScheduleUse::Named(..));
+        (in_hours, self.policy().map_or("unrestricted", |policy| policy.name.as_str()), self.rule())
     }
 }
 
@@ -199,41 +220,42 @@ impl PolicySet {
             }
         };
         for name in held {
-            if self.is_broken(name) {
+            if !self.none_is_broken() && self.is_broken(name) {
                 return Err(Refused::PolicyBroken { policy: name.clone() });
             }
             // A grant to a policy that does not exist gives nothing.
-            let Some(policy) = self.policy(name) else { continue };
-            by.extend(weigh(policy, matched, facts)?);
+            let Some(concerned) = self.concerned(matched.endpoint(), name) else { continue };
+            by.extend(weigh(concerned, matched, facts)?);
         }
         if by.is_empty() {
             return Err(Refused::NoRuleMatched);
         }
-        by.sort_by_key(|allowed| (matches!(allowed.schedule, ScheduleUse::Named(..)), allowed.name()));
+        by.sort_by(|one, other| one.order().cmp(&other.order()));
         Ok(Allowed { endpoint: Arc::clone(matched.shared_endpoint()), by })
     }
 
     /// Whether a rule of these policies looks at the query of a request at this endpoint.
     pub fn looks_at_query<'n>(&self, matched: &Matched<'_>, mut held: impl Iterator<Item = &'n PolicyName>) -> bool {
-        let looks = |rule: &Rule| {
-            rule.endpoints.contains(matched.endpoint().id())
-                && rule.condition.as_ref().is_some_and(Condition::uses_query)
-        };
-        held.any(|name| self.policy(name).is_some_and(|policy| policy.rules.iter().any(looks)))
+        held.any(|name| {
+            self.concerned(matched.endpoint(), name).is_some_and(|concerned| {
+                concerned.rules().any(|(_, rule)| rule.condition.as_ref().is_some_and(Condition::uses_query))
+            })
+        })
     }
 
     /// Everything that is mapped, in the hours of the default schedule. Without that schedule nothing.
     fn unrestricted(&self) -> Option<AllowedBy> {
         let name = super::default_schedule_name()?;
         let schedule = self.shared_schedule(&name)?;
-        Some(AllowedBy { policy: None, rule: None, schedule: ScheduleUse::Named(Arc::clone(schedule), name) })
+        Some(AllowedBy(Grounds::Unrestricted(ScheduleUse::Named(Arc::clone(schedule), name))))
     }
 }
 
-/// What one policy says: its first allowing rule, where none of its rules denies.
-fn weigh(policy: &Arc<Policy>, matched: &Matched<'_>, facts: &Facts<'_>) -> Result<Option<AllowedBy>, Refused> {
-    let mut allowing: Option<&Rule> = None;
-    for rule in policy.rules.iter().filter(|rule| rule.endpoints.contains(matched.endpoint().id())) {
+/// What one policy says: its allowing rule with the smallest id, where none of its rules denies.
+fn weigh(concerned: &Concerned, matched: &Matched<'_>, facts: &Facts<'_>) -> Result<Option<AllowedBy>, Refused> {
+    let policy = concerned.policy();
+    let mut allowing = None;
+    for (place, rule) in concerned.rules() {
         if !applies(policy, rule, matched, facts)? {
             continue;
         }
@@ -243,18 +265,11 @@ fn weigh(policy: &Arc<Policy>, matched: &Matched<'_>, facts: &Facts<'_>) -> Resu
                 return Err(Refused::DeniedByRule { policy, rule, at });
             }
             Effect::Allow => {
-                // The smallest id, so that the order of rules changes nothing.
-                if allowing.is_none_or(|known| rule.id < known.id) {
-                    allowing = Some(rule);
-                }
+                allowing.get_or_insert(place);
             }
         }
     }
-    Ok(allowing.map(|rule| AllowedBy {
-        policy: Some(Arc::clone(policy)),
-        rule: Some(rule.id.clone()),
-        schedule: policy.schedule.clone(),
-    }))
+    Ok(allowing.map(|place| AllowedBy(Grounds::Rule { policy: Arc::clone(policy), place })))
 }
 
 /// Whether a rule is in force, for this client, and its condition holds. A condition that cannot be evaluated refuses the

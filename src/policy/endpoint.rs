@@ -14,6 +14,8 @@ use crate::domain::{CanonicalPath, EndpointId, JsonRefused, UpstreamName};
 #[derive(Debug)]
 pub struct Endpoint {
     pub(super) id: EndpointId,
+    /// Its place in the catalogue, counted from 0.
+    pub(super) number: usize,
     pub(super) upstream: UpstreamName,
     pub(super) methods: Vec<&'static str>,
     pub(super) path: Template,

@@ -9,6 +9,7 @@ mod decision;
 mod endpoint;
 mod files;
 mod folder;
+mod index;
 mod location;
 mod odata;
 mod operations;

@@ -12,6 +12,7 @@ use super::cases::RawCase;
 use super::decision::ScheduleUse;
 use super::endpoint::{Catalogue, Endpoint, Route};
 use super::files::{self, Content, File};
+use super::index::{Concerned, RuleIndex};
 use super::pattern::{self, EndpointPattern};
 use super::raw_endpoints::RawEndpoint;
 use super::raw_policy::{RawPolicy, RawRule};
@@ -64,6 +65,7 @@ pub struct PolicySet {
     catalogue: Catalogue,
     endpoints: Vec<Arc<Endpoint>>,
     policies: HashMap<PolicyName, Arc<Policy>>,
+    index: RuleIndex,
     schedules: HashMap<ScheduleName, Arc<Schedule>>,
     cases: Vec<RawCase>,
     /// Policies whose file is broken and has no earlier version: whoever holds one may do nothing.
@@ -81,6 +83,7 @@ impl PolicySet {
             catalogue: Catalogue::default(),
             endpoints: Vec::new(),
             policies: HashMap::new(),
+            index: RuleIndex::default(),
             schedules: HashMap::new(),
             cases: Vec::new(),
             broken: HashSet::new(),
@@ -103,6 +106,7 @@ impl PolicySet {
         }
         let (endpoints, policies, schedules, cases) = linked;
         let catalogue = Catalogue::build(&endpoints).map_err(|message| Problems(vec![nowhere(message)]))?;
+        let index = RuleIndex::build(&endpoints, policies.values());
         let files = texts.iter().map(|(path, text)| LoadedFile {
             path: path.clone(),
             hash: SnapshotHash(Sha256::digest(text).into()),
@@ -110,7 +114,7 @@ impl PolicySet {
         });
         let files: Vec<_> = files.collect();
         let (generation, hash, broken) = (1, hash_of(&files), HashSet::new());
-        Ok(Self { generation, hash, files, catalogue, endpoints, policies, schedules, cases, broken })
+        Ok(Self { generation, hash, files, catalogue, endpoints, policies, index, schedules, cases, broken })
     }
 
     pub(super) fn numbered(mut self, generation: u64, broken: HashSet<PolicyName>) -> Self {
@@ -175,6 +179,16 @@ impl PolicySet {
     #[must_use]
     pub fn route(&self, method: &str, path: &CanonicalPath) -> Option<Route<'_>> {
         self.catalogue.find(method, path)
+    }
+
+    /// The rules of a policy that name an endpoint; `None` where there are none.
+    pub(super) fn concerned(&self, endpoint: &Endpoint, policy: &PolicyName) -> Option<&Concerned> {
+        self.index.of(endpoint, policy)
+    }
+
+    /// Whether no policy's file is broken without an earlier version.
+    pub(super) fn none_is_broken(&self) -> bool {
+        self.broken.is_empty()
     }
 
     /// Whether a policy's file is broken and has no earlier version.
@@ -279,7 +293,8 @@ impl Linker {
             }
         }
         let RawEndpoint { id, upstream, methods, path, path_text, upstream_path, body, .. } = raw;
-        self.endpoints.push(Arc::new(Endpoint { id, upstream, methods, path, path_text, upstream_path, body }));
+        let number = self.endpoints.len();
+        self.endpoints.push(Arc::new(Endpoint { id, number, upstream, methods, path, path_text, upstream_path, body }));
     }
 
     fn add_policy(&mut self, source: &Source, raw: RawPolicy, complete: bool, problems: &mut Vec<Problem>) {
