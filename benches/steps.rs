@@ -78,11 +78,12 @@ impl Scene {
             password: None,
             api_key,
         });
-        run(Command::AccountCreate { name: "acme".parse().expect("a name") });
+        run(Command::AccountCreate { name: "acme".parse().expect("a name"), labels: Vec::new() });
         let issued = run(Command::CredentialIssue {
             account: "acme".parse().expect("a name"),
             name: "bench".into(),
             kind: Bounds::Bounded,
+            reason: None,
             expires_at: None,
             grants: vec!["all".parse().expect("a name")],
         });

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 pub(super) use super::audit_arguments::Audit;
 pub(super) use super::policy_arguments::Policy;
 pub(super) use super::schedule_arguments::Schedule;
-use crate::domain::{AccountName, CredentialId, PolicyName, TokenId, UpstreamName};
+use crate::domain::{AccountName, CredentialId, LabelChange, PolicyName, TokenId, UpstreamName};
 use crate::kill_switch::Scope;
 
 const EXIT_CODES: &str = "Exit codes: 0 ok, 1 failure, 2 usage, 3 denied or killed, 4 not found, 5 conflict, 6 unreachable, 7 invalid, 130 interrupted.";
@@ -153,7 +153,19 @@ pub enum Key {
 #[derive(Debug, Subcommand)]
 pub enum Account {
     /// Create an account
-    Create { name: AccountName },
+    Create {
+        name: AccountName,
+        /// A label, for conditions of policies; may be given several times
+        #[arg(long = "label", value_name = "KEY=VALUE")]
+        labels: Vec<LabelChange>,
+    },
+    /// Set labels (`key=value`) and remove labels (`key-`); conditions of policies see them at once
+    Label {
+        name: AccountName,
+        /// What to set and to remove
+        #[arg(required = true, value_name = "KEY=VALUE|KEY-")]
+        changes: Vec<LabelChange>,
+    },
     /// List accounts
     List,
     /// Show an account with its credential sets
@@ -207,12 +219,15 @@ pub struct CredentialIssue {
     /// A policy to grant; may be given several times
     #[arg(long = "grant", value_name = "POLICY")]
     pub grants: Vec<PolicyName>,
-    /// When it ends, as in 2027-01-01T00:00:00Z [default: never]
+    /// When it ends, as in 2027-01-01T00:00:00Z [default: never; an unrestricted set must end]
     #[arg(long)]
     pub expires_at: Option<Timestamp>,
-    /// Let it call every mapped endpoint, without grants
-    #[arg(long, conflicts_with = "grants")]
+    /// Let it call every mapped endpoint, without grants; needs --reason and --expires-at
+    #[arg(long, conflicts_with = "grants", requires_all = ["reason", "expires_at"])]
     pub unrestricted: bool,
+    /// Why it is unrestricted; goes to the audit trail, and `status` shows it
+    #[arg(long, requires = "unrestricted")]
+    pub reason: Option<String>,
     /// Write id and secrets to a new file with mode 0600 instead of showing them
     #[arg(long, value_name = "FILE")]
     pub secrets_file: Option<PathBuf>,

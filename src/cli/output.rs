@@ -48,6 +48,7 @@ impl From<ControlError> for Failure {
             ErrorKind::NotFound => 4,
             ErrorKind::Conflict => 5,
             ErrorKind::Invalid => 7,
+            ErrorKind::Incomplete => 2,
             ErrorKind::Failed => 1,
         };
         Self { code, message: error.message }

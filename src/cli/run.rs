@@ -135,9 +135,10 @@ pub(super) fn world() -> World {
 }
 
 fn account(asking: &Asking, verb: Account) -> Result<ExitCode, Failure> {
-    let columns = ["name", "state", "reason", "credential_sets", "created_at"];
+    let columns = ["name", "state", "reason", "labels", "credential_sets", "created_at"];
     match verb {
-        Account::Create { name } => asking.print(Command::AccountCreate { name }, &columns),
+        Account::Create { name, labels } => asking.print(Command::AccountCreate { name, labels }, &columns),
+        Account::Label { name, changes } => asking.print(Command::AccountLabel { name, changes }, &columns),
         Account::List => asking.print(Command::AccountList, &columns),
         Account::Show { name } => asking.print(Command::AccountShow { name }, &columns),
         Account::Suspend { name, reason } => asking.print(Command::AccountSuspend { name, reason }, &columns),
@@ -157,7 +158,8 @@ fn credential(asking: &Asking, verb: Credential) -> Result<ExitCode, Failure> {
             }
             let kind = if issue.unrestricted { Bounds::Unrestricted } else { Bounds::Bounded };
             let (account, name, expires_at, grants) = (issue.account, issue.name, issue.expires_at, issue.grants);
-            let issued = asking.ask(Command::CredentialIssue { account, name, kind, expires_at, grants })?;
+            let reason = issue.reason;
+            let issued = asking.ask(Command::CredentialIssue { account, name, kind, reason, expires_at, grants })?;
             show::issued(&issued, file.as_deref(), asking.output)
         }
         Credential::List { account } => asking.print(Command::CredentialList { account }, &columns),

@@ -4,12 +4,21 @@ use serde_json::{Value, json};
 
 use super::{Control, ControlError, Result, render};
 use crate::directory::{AccountState, Snapshot};
-use crate::domain::{AccountId, AccountName, Actor};
+use crate::domain::{AccountId, AccountName, Actor, LabelChange, Labels};
 
 impl Control {
-    pub(super) fn create_account(&self, actor: &Actor, name: &AccountName) -> Result<Value> {
-        let (account, _) = self.directory.create_account(&self.by(actor), name)?;
+    pub(super) fn create_account(&self, actor: &Actor, name: &AccountName, labels: &[LabelChange]) -> Result<Value> {
+        let labels = Labels::default().changed(labels).map_err(|error| ControlError::invalid(error.to_string()))?;
+        let (account, _) = self.directory.create_account(&self.by(actor), name, labels)?;
         Ok(render::account(&account, 0))
+    }
+
+    pub(super) fn label_account(&self, actor: &Actor, name: &AccountName, changes: &[LabelChange]) -> Result<Value> {
+        if changes.is_empty() {
+            return Err(ControlError::incomplete("name the labels: `key=value` sets one, `key-` removes one"));
+        }
+        let (account, _) = self.directory.label_account(&self.by(actor), name, changes)?;
+        Ok(render::account(&account, sets_of(&self.directory.snapshot(), account.id)))
     }
 
     pub(super) fn list_accounts(&self) -> Value {

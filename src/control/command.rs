@@ -8,7 +8,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use crate::audit::{Checkpoint, Position, StatsBy};
-use crate::domain::{AccountName, CredentialId, PolicyName, RequestId, ScheduleName, Secret, TokenId, UpstreamName};
+use crate::domain::{
+    AccountName, CredentialId, LabelChange, PolicyName, RequestId, ScheduleName, Secret, TokenId, UpstreamName,
+};
 use crate::kill_switch::Scope;
 use crate::schedule::Held;
 
@@ -17,7 +19,13 @@ use crate::schedule::Held;
 #[serde(tag = "operation", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Command {
     /// Creates an account.
-    AccountCreate { name: AccountName },
+    AccountCreate {
+        name: AccountName,
+        #[serde(default)]
+        labels: Vec<LabelChange>,
+    },
+    /// Sets and removes labels of an account.
+    AccountLabel { name: AccountName, changes: Vec<LabelChange> },
     /// Lists accounts.
     AccountList,
     /// Shows one account with its credential sets.
@@ -31,6 +39,9 @@ pub enum Command {
         account: AccountName,
         name: String,
         kind: Bounds,
+        /// Why it is not held to grants; for unrestricted sets.
+        #[serde(default)]
+        reason: Option<String>,
         expires_at: Option<Timestamp>,
         grants: Vec<PolicyName>,
     },
@@ -229,6 +240,8 @@ pub enum ErrorKind {
     Conflict,
     /// The operation makes no sense as given.
     Invalid,
+    /// Something that the operation needs was not given.
+    Incomplete,
     /// Something is broken.
     Failed,
 }
@@ -244,6 +257,12 @@ impl ControlError {
     #[must_use]
     pub fn invalid(message: impl Into<String>) -> Self {
         Self { kind: ErrorKind::Invalid, message: message.into() }
+    }
+
+    /// Something that the operation needs was not given.
+    #[must_use]
+    pub fn incomplete(message: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::Incomplete, message: message.into() }
     }
 
     /// Something is broken.

@@ -17,12 +17,15 @@ pub(super) struct Issue {
     pub(super) account: AccountName,
     pub(super) name: String,
     pub(super) kind: Bounds,
+    pub(super) reason: Option<String>,
     pub(super) expires_at: Option<Timestamp>,
     pub(super) grants: Vec<PolicyName>,
 }
 
 /// Longest name of a credential set, in characters.
 const LONGEST_NAME: usize = 100;
+/// Longest reason, in characters.
+const LONGEST_REASON: usize = 500;
 
 impl Control {
     /// Issues a set. Its secrets are in this answer and nowhere else.
@@ -36,6 +39,7 @@ impl Control {
         if issue.expires_at.is_some_and(|at| at <= self.clock.now()) {
             return Err(ControlError::invalid("the set would have expired already"));
         }
+        let reason = reason_of(&issue)?;
         self.known_policies(&issue.grants)?;
         let account =
             self.directory.snapshot().account_named(&issue.account).ok_or_else(|| no_account(&issue.account))?.id;
@@ -49,6 +53,7 @@ impl Control {
                 Bounds::Bounded => CredentialKind::Bounded,
                 Bounds::Unrestricted => CredentialKind::Unrestricted,
             },
+            reason,
             expires_at: issue.expires_at,
             password_hash,
             api_key_hash: self.key_ring.keyed_hash(HashPurpose::ApiKey, api_key.secret().expose().as_bytes()),
@@ -80,6 +85,24 @@ impl Control {
         };
         let sets = snapshot.credentials().into_iter().filter(|set| wanted.is_none_or(|account| set.account == account));
         Ok(sets.map(|set| self.shown(set)).collect())
+    }
+
+    /// The unrestricted sets that can be used, or can be enabled again.
+    pub(super) fn unrestricted_sets(&self) -> Value {
+        let snapshot = self.directory.snapshot();
+        let now = self.clock.now();
+        let usable = |set: &&Arc<Credential>| {
+            let ended = set.state == CredentialState::Revoked || set.expires_at.is_some_and(|at| at <= now);
+            set.kind == CredentialKind::Unrestricted && !ended
+        };
+        let shown = |set: &Arc<Credential>| {
+            let account = snapshot.account(set.account).map(|account| &account.name);
+            json!({
+                "id": set.id, "account": account, "name": set.name, "state": set.state.as_str(), "reason": set.reason,
+                "expires_at": set.expires_at,
+            })
+        };
+        snapshot.credentials().into_iter().filter(usable).map(shown).collect()
     }
 
     pub(super) fn show_credential(&self, id: CredentialId) -> Result<Value> {
@@ -178,5 +201,24 @@ impl Control {
                 Err(ControlError::not_found(format!("there is no policy `{name}`{hint}")))
             }
         }
+    }
+}
+
+/// Why a set is to be unrestricted. SECURITY: such a set may do everything, so it is said why, and until when.
+fn reason_of(issue: &Issue) -> Result<Option<String>> {
+    let reason = issue.reason.as_deref().map(str::trim).filter(|reason| !reason.is_empty());
+    match (issue.kind, reason, issue.expires_at) {
+        (Bounds::Bounded, None, _) => Ok(None),
+        (Bounds::Bounded, Some(_), _) => Err(ControlError::invalid("a reason is for unrestricted sets")),
+        (Bounds::Unrestricted, None, _) => {
+            Err(ControlError::incomplete("an unrestricted set needs a reason: say why with `--reason TEXT`"))
+        }
+        (Bounds::Unrestricted, Some(_), None) => Err(ControlError::incomplete(
+            "an unrestricted set needs an end: give `--expires-at`, as in 2027-01-01T00:00:00Z",
+        )),
+        (Bounds::Unrestricted, Some(reason), Some(_)) if reason.chars().count() > LONGEST_REASON => {
+            Err(ControlError::invalid(format!("a reason has at most {LONGEST_REASON} characters")))
+        }
+        (Bounds::Unrestricted, Some(reason), Some(_)) => Ok(Some(reason.to_owned())),
     }
 }

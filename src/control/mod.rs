@@ -76,8 +76,9 @@ impl Control {
     /// # Errors
     /// When it was not carried out; nothing has changed then.
     pub async fn run(self: &Arc<Self>, actor: Actor, command: Command) -> Result<Value> {
-        if let Command::CredentialIssue { account, name, kind, expires_at, grants } = command {
-            return self.issue_credential(actor, credentials::Issue { account, name, kind, expires_at, grants }).await;
+        if let Command::CredentialIssue { account, name, kind, reason, expires_at, grants } = command {
+            let issue = credentials::Issue { account, name, kind, reason, expires_at, grants };
+            return self.issue_credential(actor, issue).await;
         }
         let command = match self.run_at_upstream(&actor, command).await {
             Ok(done) => return done,
@@ -118,7 +119,8 @@ impl Control {
 
     fn run_blocking(&self, actor: &Actor, command: Command) -> Result<Value> {
         match command {
-            Command::AccountCreate { name } => self.create_account(actor, &name),
+            Command::AccountCreate { name, labels } => self.create_account(actor, &name, &labels),
+            Command::AccountLabel { name, changes } => self.label_account(actor, &name, &changes),
             Command::AccountList => Ok(self.list_accounts()),
             Command::AccountShow { name } => self.show_account(&name),
             Command::AccountSuspend { name, reason } => self.suspend_account(actor, &name, &reason),

@@ -14,8 +14,11 @@ pub(super) fn account(account: &Account, sets: usize) -> Value {
         AccountState::Active => ("active", None),
         AccountState::Suspended { reason, .. } => ("suspended", Some(reason)),
     };
+    let labels: serde_json::Map<_, _> =
+        account.labels.iter().map(|(key, value)| (key.to_owned(), Value::from(value))).collect();
     json!({
-        "name": account.name, "id": account.id, "state": state, "reason": reason, "credential_sets": sets,
+        "name": account.name, "id": account.id, "state": state, "reason": reason, "labels": labels,
+        "credential_sets": sets,
         "created_at": account.created_at,
     })
 }
@@ -35,7 +38,8 @@ pub(super) fn credential(
     let grants: Vec<_> = credential.grants.iter().map(|grant| grant.policy.as_str()).collect();
     json!({
         "id": credential.id, "account": account, "name": credential.name, "kind": credential.kind.as_str(),
-        "state": state, "grants": grants, "live_tokens": tokens, "expires_at": credential.expires_at,
+        "reason": credential.reason, "state": state, "grants": grants, "live_tokens": tokens,
+        "expires_at": credential.expires_at,
         "created_at": credential.created_at,
     })
 }

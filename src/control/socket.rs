@@ -105,6 +105,7 @@ fn refused(error: &ControlError) -> Response {
         ErrorKind::NotFound => StatusCode::NOT_FOUND,
         ErrorKind::Conflict => StatusCode::CONFLICT,
         ErrorKind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+        ErrorKind::Incomplete => StatusCode::BAD_REQUEST,
         ErrorKind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
     };
     (status, Json(error)).into_response()

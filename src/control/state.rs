@@ -60,6 +60,7 @@ impl Control {
             "schedule_overrides": self.list_overrides(),
             "accounts": snapshot.accounts().len(),
             "credential_sets": snapshot.credentials().len(),
+            "unrestricted_sets": self.unrestricted_sets(),
             "live_tokens": self.directory.token_count(),
             "policy_generation": policies.generation(),
             "policy_hash": policies.hash().to_string(),

@@ -138,11 +138,12 @@ fn issue(control: &Arc<Control>, erp_password: Secret) -> Result<StageCredential
         password: Some(SecretText::new(erp_password)),
         api_key: None,
     })?;
-    run(Command::AccountCreate { name: "acme".parse().map_err(DemoError::other)? })?;
+    run(Command::AccountCreate { name: "acme".parse().map_err(DemoError::other)?, labels: Vec::new() })?;
     let issued = run(Command::CredentialIssue {
         account: "acme".parse().map_err(DemoError::other)?,
         name: "webshop".into(),
         kind: Bounds::Bounded,
+        reason: None,
         expires_at: None,
         grants: vec![name("order-reader")?],
     })?;

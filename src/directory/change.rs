@@ -11,10 +11,7 @@ use super::{Directory, Snapshot, TokenEntry, detail};
 use crate::domain::{AccountId, AccountName, Actor, CredentialId, EntropyError, PolicyName, TokenId};
 use crate::kill_switch::{Engaged, Scope};
 use crate::secrets::KeyedHash;
-use crate::store::{
-    Account, AccountState, ChangeTransaction, Credential, CredentialKind, CredentialState, Grant, NewUser, Seq,
-    StoreError,
-};
+use crate::store::{ChangeTransaction, Credential, CredentialKind, CredentialState, Grant, NewUser, Seq, StoreError};
 
 /// Why a change was not made. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +48,8 @@ pub struct NewCredential {
     pub name: String,
     /// Whether it is held to its grants.
     pub kind: CredentialKind,
+    /// Why it is not held to them, where it is not.
+    pub reason: Option<String>,
     /// When it ends.
     pub expires_at: Option<Timestamp>,
     /// The hash of its password.
@@ -64,50 +63,6 @@ pub struct NewCredential {
 pub(super) type Result<T> = std::result::Result<T, ChangeError>;
 
 impl Directory {
-    /// Creates an account.
-    ///
-    /// # Errors
-    /// When the name is taken, or the store fails.
-    pub fn create_account(&self, by: &By, name: &AccountName) -> Result<(Account, Seq)> {
-        self.with_lock(|snapshot| {
-            if snapshot.account_named(name).is_some() {
-                return Err(ChangeError::Conflict(format!("account `{name}` exists already")));
-            }
-            let id = AccountId::new(by.at, &*self.entropy)?;
-            let account = Account { id, name: name.clone(), state: AccountState::Active, created_at: by.at };
-            let after = detail::account(&account.state);
-            let entry = entry(by, "account.create", name.to_string()).account(id).changed(Value::Null, after);
-            let seq = self.commit(&entry, |tx| tx.insert_account(&account))?;
-            self.swap(|snapshot| snapshot.put_account(account.clone()));
-            Ok((account, seq))
-        })
-    }
-
-    /// Suspends or activates an account.
-    ///
-    /// # Errors
-    /// When there is no such account, it is in that state already, or the store fails.
-    pub fn set_account_state(&self, by: &By, name: &AccountName, state: AccountState) -> Result<(Account, Seq)> {
-        self.with_lock(|snapshot| {
-            let known = snapshot.account_named(name).ok_or_else(|| no_account(name))?;
-            let before = Account::clone(known);
-            if before.state == AccountState::Active && state == AccountState::Active {
-                return Err(ChangeError::Conflict(format!("account `{name}` is active already")));
-            }
-            let was = detail::account(&before.state);
-            let is = detail::account(&state);
-            let account = Account { state, ..before };
-            let entry = |operation| entry(by, operation, name.to_string()).account(account.id);
-            let entry = match &account.state {
-                AccountState::Active => entry("account.activate").changed(was, is),
-                AccountState::Suspended { reason, .. } => entry("account.suspend").changed_because(reason, was, is),
-            };
-            let seq = self.commit(&entry, |tx| tx.update_account_state(&account))?;
-            self.swap(|snapshot| snapshot.put_account(account.clone()));
-            Ok((account, seq))
-        })
-    }
-
     /// Issues a credential set.
     ///
     /// # Errors
@@ -124,6 +79,7 @@ impl Directory {
                 account: account.id,
                 name: new.name,
                 kind: new.kind,
+                reason: new.reason,
                 state: CredentialState::Active,
                 expires_at: new.expires_at,
                 password_hash: new.password_hash,
@@ -132,7 +88,11 @@ impl Directory {
                 grants,
             };
             let entry = entry(by, "credential.issue", id.to_string()).account(account.id).credential(id);
-            let entry = entry.changed(Value::Null, detail::credential(&credential));
+            let after = detail::credential(&credential);
+            let entry = match &credential.reason {
+                Some(reason) => entry.changed_because(reason, Value::Null, after),
+                None => entry.changed(Value::Null, after),
+            };
             let seq = self.commit(&entry, |tx| tx.insert_credential(&credential))?;
             self.swap(|snapshot| snapshot.put_credential(credential.clone()));
             Ok((credential, seq))
@@ -387,7 +347,7 @@ impl Directory {
     }
 }
 
-fn no_account(name: &AccountName) -> ChangeError {
+pub(super) fn no_account(name: &AccountName) -> ChangeError {
     ChangeError::NotFound(format!("there is no account `{name}`; `erp-access account list` shows them"))
 }
 

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{AccountState, Credential, Grant, TokenEntry};
+use super::{Account, AccountState, Credential, Grant, TokenEntry};
+use crate::domain::Labels;
 use crate::kill_switch::Engaged;
 use crate::schedule::Override;
 use crate::store::SealedSecrets;
@@ -12,6 +13,18 @@ pub(super) fn account(state: &AccountState) -> Value {
         AccountState::Active => json!({ "state": "active" }),
         AccountState::Suspended { reason, at } => json!({ "state": "suspended", "reason": reason, "at": at }),
     }
+}
+
+pub(super) fn new_account(account: &Account) -> Value {
+    let mut told = self::account(&account.state);
+    if let (Some(members), false) = (told.as_object_mut(), account.labels.is_empty()) {
+        members.insert("labels".into(), labels(&account.labels));
+    }
+    told
+}
+
+pub(super) fn labels(labels: &Labels) -> Value {
+    labels.iter().map(|(key, value)| (key.to_owned(), Value::from(value))).collect()
 }
 
 pub(super) fn credential(credential: &Credential) -> Value {

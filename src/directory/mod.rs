@@ -3,6 +3,7 @@
 //! A relay reads no SQL: it takes the snapshot and one look-up among the tokens. Every change is committed first and
 //! swapped in before it is answered; nothing else changes the directory.
 
+mod accounts;
 mod change;
 mod detail;
 mod entry;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::*;
-use crate::domain::{AccountId, Actor, ScheduleName, SystemEntropy, TokenId, UserId};
+use crate::domain::{AccountId, Actor, Labels, ScheduleName, SystemEntropy, TokenId, UserId};
 use crate::kill_switch::Scope;
 use crate::schedule::{Held, Override};
 use crate::secrets::{AppKey, HashPurpose, KeyRing};
@@ -48,14 +48,16 @@ fn everything(directory: &Directory, ring: &KeyRing) {
     let by = by();
     let name: AccountName = "acme".parse().expect("a name");
     let policy: PolicyName = "order-reader".parse().expect("a name");
-    let (account, _) = directory.create_account(&by, &name).expect("created");
+    let (account, _) = directory.create_account(&by, &name, Labels::default()).expect("created");
     let suspended = AccountState::Suspended { reason: "late-payment".into(), at: by.at };
     directory.set_account_state(&by, &name, suspended).expect("suspended");
     directory.set_account_state(&by, &name, AccountState::Active).expect("activated");
+    directory.label_account(&by, &name, &["tier=gold".parse().expect("a label")]).expect("labelled");
     let new = NewCredential {
         account: account.id,
         name: "shop".into(),
         kind: CredentialKind::Bounded,
+        reason: None,
         expires_at: None,
         password_hash: PASSWORD_HASH.into(),
         api_key_hash: hash(ring, b"key"),

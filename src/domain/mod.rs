@@ -7,6 +7,7 @@ mod entropy;
 mod id;
 mod issued;
 mod json;
+mod label;
 mod name;
 mod path;
 mod secret;
@@ -21,6 +22,9 @@ pub use json::{
     DEEPEST as DEEPEST_JSON, Document, Found, Held, JsonPointer, JsonRefused, JsonScalar, LARGEST_WHOLE,
     PointerRefused, PointerSet, Slot, read_json,
 };
-pub use name::{AccountName, EndpointId, NameError, PolicyName, RuleId, ScheduleName, SinkName, UpstreamName};
+pub use label::{LabelChange, LabelError, LabelValue, Labels};
+pub use name::{
+    AccountName, EndpointId, LabelKey, NameError, PolicyName, RuleId, ScheduleName, SinkName, UpstreamName,
+};
 pub use path::{CanonicalPath, PathRefused, Target};
 pub use secret::Secret;

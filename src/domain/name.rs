@@ -94,6 +94,9 @@ slug_name!(
     /// The id of an endpoint in the catalogue.
     EndpointId, "endpoint id");
 slug_name!(
+    /// The key of a label.
+    LabelKey, "label key");
+slug_name!(
     /// The name of a policy.
     PolicyName, "policy name");
 slug_name!(

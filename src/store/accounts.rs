@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::params;
 
 use super::{ChangeTransaction, Store, StoreError, from_sql, to_sql, unknown};
-use crate::domain::{AccountId, AccountName};
+use crate::domain::{AccountId, AccountName, Labels};
 
 /// An organisation or team that is given access.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Account {
     pub name: AccountName,
     /// Whether its requests pass.
     pub state: AccountState,
+    /// What operators note about it, for conditions.
+    pub labels: Labels,
     /// When it was created.
     pub created_at: Timestamp,
 }
@@ -39,14 +41,16 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn accounts(&self) -> Result<Vec<Account>, StoreError> {
+        let mut labels = self.labels()?;
         let connection = self.connection()?;
         let mut statement =
             connection.prepare("SELECT id, name, state, reason, changed_at, created_at FROM account ORDER BY name")?;
         let rows = statement.query_map([], |row| {
             let name: String = row.get(1)?;
             let state: String = row.get(2)?;
+            let id = AccountId::from_bytes(row.get(0)?);
             Ok(Account {
-                id: AccountId::from_bytes(row.get(0)?),
+                id,
                 name: name.parse().map_err(|_| unknown(1, &name))?,
                 state: match state.as_str() {
                     "active" => AccountState::Active,
@@ -56,6 +60,7 @@ impl Store {
                     },
                     other => return Err(unknown(2, other)),
                 },
+                labels: labels.remove(&id).unwrap_or_default(),
                 created_at: from_sql(row.get(5)?),
             })
         })?;
@@ -81,7 +86,7 @@ impl ChangeTransaction<'_> {
                 to_sql(account.created_at)
             ],
         )?;
-        Ok(())
+        self.put_labels(account.id, &account.labels)
     }
 
     /// Writes an account's state.

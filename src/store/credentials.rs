@@ -20,6 +20,8 @@ pub struct Credential {
     pub name: String,
     /// Whether it is held to its grants.
     pub kind: CredentialKind,
+    /// Why it is not held to them, where it is not.
+    pub reason: Option<String>,
     /// Whether it can be used.
     pub state: CredentialState,
     /// When it ends.
@@ -103,7 +105,8 @@ impl Store {
         let connection = self.connection()?;
         let mut grants = grants(&connection)?;
         let mut statement = connection.prepare(
-            "SELECT id, account, name, kind, state, expires_at, password_hash, api_key_hash, created_at FROM credential",
+            "SELECT id, account, name, kind, state, expires_at, password_hash, api_key_hash, created_at, reason
+             FROM credential",
         )?;
         let rows = statement.query_map([], |row| {
             let id = CredentialId::from_bytes(row.get(0)?);
@@ -128,6 +131,7 @@ impl Store {
                 password_hash: row.get(6)?,
                 api_key_hash: KeyedHash::from_bytes(row.get(7)?),
                 created_at: from_sql(row.get(8)?),
+                reason: row.get(9)?,
                 grants: grants.remove(&id).unwrap_or_default(),
             })
         })?;
@@ -159,8 +163,8 @@ impl ChangeTransaction<'_> {
     pub fn insert_credential(&self, credential: &Credential) -> Result<(), StoreError> {
         self.connection().execute(
             "INSERT INTO credential (id, account, name, kind, state, expires_at, password_hash, api_key_hash,
-                created_at, changed_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)",
+                created_at, changed_at, reason)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10)",
             params![
                 credential.id.as_bytes(),
                 credential.account.as_bytes(),
@@ -171,6 +175,7 @@ impl ChangeTransaction<'_> {
                 credential.password_hash,
                 credential.api_key_hash.as_bytes(),
                 to_sql(credential.created_at),
+                credential.reason,
             ],
         )?;
         credential.grants.iter().try_for_each(|grant| self.insert_grant(credential.id, grant, credential.created_at))

@@ -9,6 +9,7 @@ mod canary;
 mod changes;
 mod credentials;
 mod database;
+mod labels;
 mod lock;
 mod overrides;
 mod policies;

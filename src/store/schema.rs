@@ -2,7 +2,16 @@
 
 use rusqlite_migration::M;
 
-pub(super) const MIGRATIONS: &[M<'_>] = &[M::up(FIRST), M::up(SCHEDULE_OVERRIDES)];
+pub(super) const MIGRATIONS: &[M<'_>] = &[M::up(FIRST), M::up(SCHEDULE_OVERRIDES), M::up(LABELS_AND_REASONS)];
+
+const LABELS_AND_REASONS: &str = "CREATE TABLE account_label (
+        account BLOB NOT NULL REFERENCES account (id),
+        key TEXT NOT NULL,
+        value TEXT NOT NULL,
+        PRIMARY KEY (account, key)
+    ) STRICT, WITHOUT ROWID;
+
+    ALTER TABLE credential ADD COLUMN reason TEXT;       -- why it is unrestricted";
 
 const SCHEDULE_OVERRIDES: &str = "CREATE TABLE schedule_override (
         schedule TEXT NOT NULL,

@@ -2,7 +2,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use super::*;
-use crate::domain::{AccountId, Actor, SystemEntropy};
+use crate::domain::{AccountId, Actor, Labels, SystemEntropy};
 use crate::secrets::{AppKey, KeyRing};
 
 fn settings(folder: &std::path::Path) -> StoreSettings {
@@ -35,7 +35,7 @@ fn change(operation: &'static str) -> Change {
 fn account(name: &str) -> Account {
     let id = AccountId::new(Timestamp::UNIX_EPOCH, &SystemEntropy).expect("entropy");
     let name = name.parse().expect("a name");
-    Account { id, name, state: AccountState::Active, created_at: Timestamp::UNIX_EPOCH }
+    Account { id, name, state: AccountState::Active, labels: Labels::default(), created_at: Timestamp::UNIX_EPOCH }
 }
 
 fn ring() -> KeyRing {
@@ -133,6 +133,7 @@ fn a_revoked_set_stays_revoked_in_the_database_too() {
         account: account.id,
         name: "n".into(),
         kind: CredentialKind::Bounded,
+        reason: None,
         state: CredentialState::Active,
         expires_at: None,
         password_hash: String::new(),

@@ -70,6 +70,7 @@ fn changes(row: &Row) -> String {
     let subject = &row.path;
     match row.method.as_str() {
         "account.create" => format!("created the account `{subject}`"),
+        "account.label" => format!("changed the labels of the account `{subject}`"),
         "account.suspend" => format!("suspended the account `{subject}`"),
         "account.activate" => format!("ended the suspension of the account `{subject}`"),
         "credential.issue" => format!("issued the credential set {subject}"),

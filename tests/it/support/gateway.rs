@@ -258,11 +258,12 @@ impl Gateway {
         expires_at: Option<jiff::Timestamp>,
     ) -> Issued {
         let account: erp_access::domain::AccountName = account.parse().expect("a name");
-        let _ = self.operate(Command::AccountCreate { name: account.clone() });
+        let _ = self.operate(Command::AccountCreate { name: account.clone(), labels: Vec::new() });
         let grants = grants.iter().map(|name| name.parse().expect("a name")).collect();
         let name = "integration".to_owned();
+        let reason = (kind == Bounds::Unrestricted).then(|| "a test of what it may do".to_owned());
         let issued =
-            self.operate(Command::CredentialIssue { account, name, kind, expires_at, grants }).expect("issued");
+            self.operate(Command::CredentialIssue { account, name, kind, reason, expires_at, grants }).expect("issued");
         let text = |key: &str| issued[key].as_str().expect("a text").to_owned();
         for key in ["password", "api_key"] {
             self.used.note(&text(key));
