@@ -131,7 +131,7 @@ impl Scene {
             raw_target: b"/v1/things0/42?x=1",
             headers: &self.headers,
         };
-        let asked = Asked { id, head, client: None, now };
+        let asked = Asked { id, head, client: None, tls: false, now };
         let admission = self.runtime.block_on(self.gate.admit(asked, &mut NoBody));
         drop(black_box(admission.unwrap_or_else(|denial| panic!("{denial:?}"))));
     }
@@ -195,13 +195,7 @@ fn decide(criterion: &mut Criterion) {
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 let matched = set.route("GET", target.path()).expect("mapped").resolve(None).expect("one");
-                let facts = Facts {
-                    method: "GET",
-                    path: target.path(),
-                    query: target.query(),
-                    client: None,
-                    now: jiff::Timestamp::UNIX_EPOCH,
-                };
+                let facts = Facts::new("GET", target.path(), target.query(), jiff::Timestamp::UNIX_EPOCH);
                 set.decide(&matched, Grants::Bounded(&mut std::iter::once(&grant)), &facts).is_ok()
             });
         });

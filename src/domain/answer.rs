@@ -98,6 +98,8 @@ codes! {
     TokenInvalid = ("token_invalid", 401, Client, "The token is not valid");
     /// Not mapped, not granted or denied by a rule. The audit row knows which.
     NotPermitted = ("not_permitted", 403, Policy, "This request is not permitted");
+    /// A rule's condition could not be evaluated. In audit rows only: the client gets `not_permitted`.
+    ConditionFailed = ("condition_failed", 403, Policy, "A rule's condition could not be evaluated");
     /// The account is suspended.
     AccountSuspended = ("account_suspended", 403, OperatorControl, "The account is suspended");
     /// The API is closed at this hour.

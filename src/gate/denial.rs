@@ -17,8 +17,10 @@ use super::BodyProblem;
 #[derive(Debug, Clone)]
 #[must_use = "a denial must be answered and recorded"]
 pub struct Denial {
-    /// The stable code.
+    /// The stable code, as the client sees it.
     pub code: Code,
+    /// The code in the audit row, where the client must not see the difference.
+    pub recorded_as: Option<Code>,
     /// The step of the gate that said no.
     pub step: Step,
     /// On what grounds, for the operator.
@@ -81,7 +83,7 @@ impl Challenge {
 impl Denial {
     /// A denial about which the client learns the code only.
     pub fn new(step: Step, code: Code, reason: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, step, reason: reason.into(), public: Box::default() }
+        Self { code, recorded_as: None, step, reason: reason.into(), public: Box::default() }
     }
 
     /// The denial of an engaged kill switch: the reason for the operator, the message for the client.
@@ -105,6 +107,18 @@ impl Denial {
             BodyProblem::Late => Self::new(step, Code::RequestTimeout, "the body did not arrive in time"),
             BodyProblem::Broken => Self::new(step, Code::BadRequest, "the body broke off or its framing is wrong"),
         }
+    }
+
+    /// The same, with another code in the audit row.
+    pub fn recorded_as(mut self, code: Code) -> Self {
+        self.recorded_as = Some(code);
+        self
+    }
+
+    /// The code for the audit row.
+    #[must_use]
+    pub fn row_code(&self) -> Code {
+        self.recorded_as.unwrap_or(self.code)
     }
 
     /// The same, with a time after which to try again.

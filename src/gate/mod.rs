@@ -113,6 +113,8 @@ pub struct Asked<'a> {
     pub head: Head<'a>,
     /// Where it came from, trusted proxies taken into account.
     pub client: Option<IpAddr>,
+    /// Whether the connection that brought it was TLS.
+    pub tls: bool,
     /// When it came.
     pub now: Timestamp,
 }

@@ -6,7 +6,7 @@ use crate::audit::Step;
 use crate::directory::{Credential, CredentialKind};
 use crate::domain::Code;
 use crate::policy::{
-    Allowed, Body, BodyForm, Facts, Grants, NotResolved, Operation, Operations, PolicySet, Refused, Route,
+    Allowed, Body, BodyForm, Facts, Grants, NotResolved, Operation, Operations, PolicySet, Refused, Requester, Route,
 };
 
 use super::authenticate::Known;
@@ -115,14 +115,21 @@ fn decide(
         method: head.method(),
         path: head.target().path(),
         query: head.target().query(),
+        headers: Some(asked.head.headers),
+        tls: Some(asked.tls),
         client: asked.client,
+        requester: Some(Requester::of(&known.account, &known.credential)),
         now: asked.now,
     };
     policies.decide(operation.matched(), grants, &operation.facts(facts)).map_err(|refused| {
         // The row names the endpoint that stopped it, which in a batch need not be the first.
         trail.endpoint(operation.matched().endpoint().id());
         trail.decided_by(refused.policy(), refused.rule());
-        not_permitted(Step::Policy, refused_because(&refused, &known.credential, asked.now))
+        let denial = not_permitted(Step::Policy, refused_because(&refused, &known.credential, asked.now));
+        match refused {
+            Refused::ConditionFailed { .. } => denial.recorded_as(Code::ConditionFailed),
+            Refused::NoRuleMatched | Refused::DeniedByRule { .. } | Refused::PolicyBroken { .. } => denial,
+        }
     })
 }
 

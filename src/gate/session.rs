@@ -15,7 +15,7 @@ impl Gate {
                 let denial = Denial::new(Step::UpstreamSession, Code::UpstreamSessionFailed, error.to_string());
                 let mut outcome = Outcome::of(End::Failed, self.clock.now());
                 outcome.status = Some(denial.code.status());
-                outcome.code = Some(denial.code);
+                outcome.code = Some(denial.row_code());
                 outcome.detail = Some(denial.reason.to_string());
                 row.close(outcome);
                 Err(denial)

@@ -87,7 +87,7 @@ impl Trail {
     /// The row of a request that is not served.
     pub(super) fn denied(mut self, denial: &Denial) -> Entry {
         self.entry.verdicts.push(Verdict::denied(denial.step, denial.reason.clone()));
-        self.entry.code = Some(denial.code);
+        self.entry.code = Some(denial.row_code());
         self.entry.status = Some(denial.code.status());
         self.entry
     }

@@ -156,7 +156,7 @@ impl PolicySet {
                 Ok(operations) => operations,
                 Err(why) => return Decided::Denied("body", why.to_string()),
             };
-        let facts = Facts { method: &case.method, path, query: case.target.query(), client: None, now: case.at };
+        let facts = Facts::new(&case.method, path, case.target.query(), case.at);
         let mut by: Vec<String> = Vec::new();
         for operation in operations.iter() {
             let mut held = case.grants.iter().map(|(policy, _)| policy);

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use http::HeaderMap;
 use jiff::Timestamp;
 
 use super::condition::Condition;
@@ -11,7 +12,8 @@ use super::endpoint::{Endpoint, Matched};
 use super::index::Concerned;
 use super::rules::{Effect, Policy, Rule};
 use super::set::PolicySet;
-use crate::domain::{CanonicalPath, PolicyName, RuleId, ScheduleName, UpstreamName};
+use crate::directory::{Account, Credential, CredentialKind};
+use crate::domain::{AccountId, CanonicalPath, CredentialId, Labels, PolicyName, RuleId, ScheduleName, UpstreamName};
 use crate::schedule::Schedule;
 
 /// What is known of a request when it is decided.
@@ -23,10 +25,56 @@ pub struct Facts<'a> {
     pub path: &'a CanonicalPath,
     /// The query as sent.
     pub query: Option<&'a str>,
+    /// Its headers, of a head that was accepted; `None` where they are not known, as of a request of the past.
+    pub headers: Option<&'a HeaderMap>,
+    /// Whether the client's connection was TLS; `None` where that is not known.
+    pub tls: Option<bool>,
     /// Where it came from.
     pub client: Option<IpAddr>,
+    /// Who sent it; `None` where that is not known.
+    pub requester: Option<Requester<'a>>,
     /// When.
     pub now: Timestamp,
+}
+
+impl<'a> Facts<'a> {
+    /// The least that is known of every request. The rest is not known.
+    #[must_use]
+    pub fn new(method: &'a str, path: &'a CanonicalPath, query: Option<&'a str>, now: Timestamp) -> Self {
+        Self { method, path, query, headers: None, tls: None, client: None, requester: None, now }
+    }
+}
+
+/// Who sent a request, for conditions.
+#[derive(Debug, Clone, Copy)]
+pub struct Requester<'a> {
+    /// The account's name.
+    pub account: &'a str,
+    /// The account's id.
+    pub account_id: AccountId,
+    /// What the credential set is called.
+    pub credential: &'a str,
+    /// The id of the credential set.
+    pub credential_id: CredentialId,
+    /// Whether the credential set is held to its grants.
+    pub kind: CredentialKind,
+    /// The account's labels.
+    pub labels: &'a Labels,
+}
+
+impl<'a> Requester<'a> {
+    /// A credential set and its account.
+    #[must_use]
+    pub fn of(account: &'a Account, credential: &'a Credential) -> Self {
+        Self {
+            account: account.name.as_str(),
+            account_id: account.id,
+            credential: &credential.name,
+            credential_id: credential.id,
+            kind: credential.kind,
+            labels: &account.labels,
+        }
+    }
 }
 
 /// The policies that a credential set holds.
@@ -239,6 +287,19 @@ impl PolicySet {
         held.any(|name| {
             self.concerned(matched.endpoint(), name).is_some_and(|concerned| {
                 concerned.rules().any(|(_, rule)| rule.condition.as_ref().is_some_and(Condition::uses_query))
+            })
+        })
+    }
+
+    /// Whether a rule of these policies looks at what no row keeps: the headers, and whether the connection was TLS.
+    pub fn looks_at_connection<'n>(
+        &self,
+        matched: &Matched<'_>,
+        mut held: impl Iterator<Item = &'n PolicyName>,
+    ) -> bool {
+        held.any(|name| {
+            self.concerned(matched.endpoint(), name).is_some_and(|concerned| {
+                concerned.rules().any(|(_, rule)| rule.condition.as_ref().is_some_and(Condition::uses_connection))
             })
         })
     }

@@ -25,7 +25,7 @@ mod watch;
 pub mod yaml;
 
 pub use cases::CaseResult;
-pub use decision::{Allowed, AllowedBy, Facts, Grants, Refused, ScheduleUse};
+pub use decision::{Allowed, AllowedBy, Facts, Grants, Refused, Requester, ScheduleUse};
 pub use endpoint::{Endpoint, Matched, NotResolved, Route};
 pub use location::{file_of, lines_of_rule};
 pub use odata::{Body, BodyForm, Boundary, boundary_of};

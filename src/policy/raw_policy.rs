@@ -130,8 +130,11 @@ fn read_condition(reader: &mut Reader<'_>, node: &Node) -> Option<Condition> {
     let source = reader.text(node, "when")?;
     match Condition::compile(source) {
         Ok(condition) => Some(condition),
-        Err(why) => {
-            reader.problem(node.place, format!("`when`: {why}"));
+        Err(wrong) => {
+            for wrong in wrong {
+                let place = wrong.at.map_or(node.place, |at| reader.place_in(node, source, at));
+                reader.problem(place, format!("`when`: {}", wrong.message));
+            }
             None
         }
     }

@@ -53,7 +53,7 @@ fn decide_at(set: &PolicySet, target: &str, client: Option<IpAddr>, now: Timesta
     let target = Target::parse(target.as_bytes()).expect("a target");
     let matched = set.route("GET", target.path()).expect("mapped").resolve(None).expect("one endpoint");
     let reader: PolicyName = "reader".parse().expect("a name");
-    let facts = Facts { method: "GET", path: target.path(), query: target.query(), client, now };
+    let facts = Facts { client, ..Facts::new("GET", target.path(), target.query(), now) };
     set.decide(&matched, Grants::Bounded(&mut std::iter::once(&reader)), &facts).map(drop)
 }
 
@@ -172,6 +172,65 @@ fn all_mistakes_of_a_rule_are_told_at_once() {
     }
 }
 
+#[test]
+fn a_mistake_in_a_condition_is_shown_where_it_stands() {
+    for (rules, place) in [
+        ("  - { id: r, allow: [orders.*], when: 'request.method == \"GET\" && reqest.tls' }", "reader.yaml:4:67"),
+        (
+            "  - id: r\n    allow: [orders.*]\n    when: |\n      !request.tls\n      || request.metod == \"GET\"",
+            "reader.yaml:8:17",
+        ),
+        ("  - id: r\n    allow: [orders.*]\n    when: \"request.metod == \\\"GET\\\"\"", "reader.yaml:6:11"),
+        ("  - id: r\n    allow: [orders.*]\n    when: request.method == 'GET' &&", "reader.yaml:6:"),
+    ] {
+        let problems = refused(rules);
+        assert!(problems.contains(place), "no {place} in {problems}");
+    }
+}
+
+#[test]
+fn a_path_parameter_that_an_endpoint_does_not_have_is_refused_unless_it_is_asked_for() {
+    let problems = refused("  - { id: r, allow: [orders.*], when: 'request.params.id == \"1\"' }");
+    for part in ["`orders.list` (/v1/orders) has no parameter `id`", "has(request.params.id)", "reader.yaml:4:"] {
+        assert!(problems.contains(part), "no `{part}` in {problems}");
+    }
+    let asked = set("  - { id: r, allow: [orders.*], when: 'has(request.params.id) && request.params.id == \"1\"' }");
+    assert_eq!(allowed(&asked), ["orders.read", "orders.lines.list"]);
+    assert_eq!(
+        allowed(&set("  - { id: r, allow: ['*.read'], when: 'request.params.id == \"1\"' }")),
+        ["orders.read", "parties.read"]
+    );
+}
+
+/// A rule without its id, of every kind that there is.
+fn any_rule() -> impl Strategy<Value = String> {
+    let when = prop_oneof![
+        Just(String::new()),
+        Just(", when: 'request.path.contains(\"orders\")'".to_owned()),
+        Just(", when: 'size(request.query) > 0'".to_owned()),
+        Just(", when: 'int(request.path) == 1'".to_owned()),
+        Just(", clients: [10.0.0.0/8]".to_owned()),
+        Just(", until: 1969-01-01T00:00:00Z".to_owned()),
+        Just(", until: 1971-01-01T00:00:00Z".to_owned()),
+    ];
+    let endpoints = prop_oneof![Just("'*'"), Just("orders.*"), Just("orders.list"), Just("'*.read'")];
+    (any::<bool>(), endpoints, when)
+        .prop_map(|(allow, endpoints, when)| format!("{}: [{endpoints}]{when}", if allow { "allow" } else { "deny" }))
+}
+
+fn listed(rules: &[String]) -> String {
+    let named: Vec<(usize, String)> = rules.iter().cloned().enumerate().collect();
+    listed_by_id(&named)
+}
+
+fn listed_by_id(rules: &[(usize, String)]) -> String {
+    if rules.is_empty() {
+        return "  []".to_owned();
+    }
+    let rules = rules.iter().map(|(number, rule)| format!("  - {{ id: r{number}, {rule} }}"));
+    rules.collect::<Vec<_>>().join("\n")
+}
+
 fn globs() -> impl Strategy<Value = String> {
     prop_oneof![
         Just("*".to_owned()),
@@ -183,6 +242,20 @@ fn globs() -> impl Strategy<Value = String> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn the_empty_policy_set_denies(held in prop::collection::vec("[a-z]{1,8}", 0..4), target in 0_usize..4) {
+        let texts: Vec<(PathBuf, Vec<u8>)> =
+            vec![("endpoints/erp.yaml".into(), ENDPOINTS.into()), ("schedule.yaml".into(), SCHEDULE.into())];
+        let set = PolicySet::from_texts(&texts).map_err(|problems| TestCaseError::fail(problems.to_string()))?;
+        let target = Target::parse(TARGETS[target].1.as_bytes()).expect("a target");
+        let matched = set.route("GET", target.path()).expect("mapped").resolve(None).expect("one endpoint");
+        let held: Vec<PolicyName> = held.iter().map(|name| name.parse().expect("a name")).collect();
+        let facts = Facts::new("GET", target.path(), None, Timestamp::UNIX_EPOCH);
+        let decided = set.decide(&matched, Grants::Bounded(&mut held.iter()), &facts).map(drop);
+        prop_assert_eq!(decided, Err(Refused::NoRuleMatched));
+        prop_assert!(PolicySet::empty().route("GET", target.path()).is_none());
+    }
 
     #[test]
     fn a_glob_decides_like_the_list_that_it_expands_to(glob in globs(), deny in any::<bool>()) {
@@ -204,6 +277,39 @@ proptest! {
             let by_glob = by_glob.map_err(|problems| TestCaseError::fail(problems.to_string()))?;
             prop_assert_eq!(allowed(&by_glob), allowed(&set(&rules(&fitting.join(", ")))));
         }
+    }
+
+    #[test]
+    fn a_rule_that_fails_never_allows(rules in prop::collection::vec(any_rule(), 0..5), place in 0_usize..5) {
+        let mut rules = rules;
+        rules.insert(place.min(rules.len()), "allow: ['*'], when: 'int(request.path) == 1'".to_owned());
+        prop_assert!(allowed(&set(&listed(&rules))).is_empty());
+    }
+
+    #[test]
+    fn the_order_of_rules_with_conditions_and_clients_changes_nothing(
+        rules in prop::collection::vec(any_rule(), 1..6).prop_shuffle(),
+        turn in 0_usize..6,
+    ) {
+        // Ids go with the rules, not with their places.
+        let mut named: Vec<(usize, String)> = rules.into_iter().enumerate().collect();
+        let one = allowed(&set(&listed_by_id(&named)));
+        let length = named.len();
+        named.rotate_left(turn % length);
+        named.reverse();
+        prop_assert_eq!(one, allowed(&set(&listed_by_id(&named))));
+    }
+
+    #[test]
+    fn a_further_deny_of_any_kind_never_allows_more(
+        rules in prop::collection::vec(any_rule(), 0..5),
+        deny in any_rule(),
+    ) {
+        let before = allowed(&set(&listed(&rules)));
+        let mut more = rules;
+        more.push(deny.replacen("allow", "deny", 1));
+        let after = allowed(&set(&listed(&more)));
+        prop_assert!(after.iter().all(|id| before.contains(id)), "{after:?} of {before:?}");
     }
 
     #[test]

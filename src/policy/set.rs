@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::body::BodyHolds;
 use super::cases::RawCase;
+use super::condition::Condition;
 use super::decision::ScheduleUse;
 use super::endpoint::{Catalogue, Endpoint, Route};
 use super::files::{self, Content, File};
@@ -342,8 +343,27 @@ impl Linker {
             }
             endpoints.extend(fitting);
         }
+        if let Some(condition) = raw.condition.as_ref().filter(|_| complete) {
+            problems.extend(self.missing_params(condition, &endpoints).map(|why| source.problem(raw.place, why)));
+        }
         let RawRule { id, place, effect, clients, until, condition, .. } = raw;
         Rule { id, line: place.line, effect, endpoints, clients, until, condition }
+    }
+
+    /// Path parameters that a condition takes and that an endpoint of its rule does not have: it would always fail there.
+    fn missing_params(&self, condition: &Condition, endpoints: &HashSet<EndpointId>) -> impl Iterator<Item = String> {
+        let named = self.endpoints.iter().filter(|endpoint| endpoints.contains(&endpoint.id));
+        named.flat_map(|endpoint| {
+            let known: Vec<&str> = endpoint.path.parameters().collect();
+            let missing = condition.params().iter().filter(move |param| !known.contains(&param.as_str()));
+            missing.map(|param| {
+                format!(
+                    "`when`: the path of `{}` ({}) has no parameter `{param}`, so the condition always fails there; ask \
+                     `has(request.params.{param})` first, or write two rules",
+                    endpoint.id, endpoint.path_text
+                )
+            })
+        })
     }
 
     fn nothing_fits(&self, pattern: &EndpointPattern) -> String {

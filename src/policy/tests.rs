@@ -41,8 +41,7 @@ fn decide(set: &PolicySet, grants: &[&str], target: &str) -> Result<Allowed, Ref
     let target = crate::domain::Target::parse(target.as_bytes()).expect("a target");
     let matched = set.route("GET", target.path()).expect("mapped").resolve(None).expect("one endpoint");
     let names: Vec<PolicyName> = grants.iter().map(|name| name.parse().expect("a name")).collect();
-    let facts =
-        Facts { method: "GET", path: target.path(), query: target.query(), client: None, now: Timestamp::UNIX_EPOCH };
+    let facts = Facts::new("GET", target.path(), target.query(), Timestamp::UNIX_EPOCH);
     set.decide(&matched, Grants::Bounded(&mut names.iter()), &facts)
 }
 
@@ -97,7 +96,7 @@ fn deny_rule_wins_over_an_earlier_allow_rule_of_another_policy() {
 
 #[test]
 fn a_condition_that_cannot_be_evaluated_denies_on_an_allow_rule_too() {
-    let broken = policy("broken", "{ id: read, allow: [orders.read], when: 'request.nothing.at.all == 1' }");
+    let broken = policy("broken", "{ id: read, allow: [orders.read], when: 'int(request.path) == 1' }");
     let reader = policy("reader", "{ id: read, allow: [orders.read] }");
     let set = set(&[("broken.yaml", &broken), ("reader.yaml", &reader)]);
     let refused = decide(&set, &["reader", "broken"], "/v1/orders/1").expect_err("denied");
@@ -112,6 +111,31 @@ fn the_shipped_samples_are_valid_and_their_cases_come_out_as_written() {
     assert!(results.len() >= 7);
     for result in results {
         assert_eq!(result.difference, None, "{}", result.name);
+    }
+}
+
+/// The YAML blocks of a document that say which file they are, by that file.
+fn blocks(document: &str) -> Texts {
+    let blocks = document.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let named = blocks.filter_map(|block| {
+        let path = block.lines().next()?.strip_prefix("# policies/")?.split_whitespace().next()?;
+        Some((PathBuf::from(path), block.as_bytes().to_vec()))
+    });
+    named.collect()
+}
+
+#[test]
+fn the_policies_of_the_documents_load() {
+    let blocks = blocks(include_str!("../../docs/policies.md"));
+    let is_policy = |path: &Path| path.components().count() == 1 && path != Path::new("schedule.yaml");
+    let (policies, others): (Texts, Texts) = blocks.into_iter().partition(|(path, _)| is_policy(path));
+    assert!(!policies.is_empty() && !others.is_empty());
+    for policy in policies {
+        let mut files: Texts = vec![("schedule.yaml".into(), SCHEDULE.into())];
+        files.extend(others.iter().filter(|(path, _)| path.starts_with("endpoints")).cloned());
+        let name = policy.0.display().to_string();
+        files.push(policy);
+        assert!(PolicySet::from_texts(&files).is_ok(), "{name}: {:?}", PolicySet::from_texts(&files).map(drop));
     }
 }
 

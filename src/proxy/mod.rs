@@ -132,10 +132,14 @@ impl Gateway {
         }
         // The head is lent to the gate while the body is read from the same session, hence the copy.
         let received = Received::of(session);
-        let client = self.client_address(session);
-        let asked = Asked { id, head: received.head(), client, now: self.gate.clock.now() };
+        let asked = self.asked(session, &received, id);
         let mut body = body::SessionBody { session, time_limit: self.settings.downstream.body_read };
         self.gate.admit(asked, &mut body).await
+    }
+
+    fn asked<'a>(&self, session: &Session, received: &'a Received, id: RequestId) -> Asked<'a> {
+        let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
+        Asked { id, head: received.head(), client: self.client_address(session), tls, now: self.gate.clock.now() }
     }
 
     /// Where the request came from: the nearest address that is not a trusted proxy.
@@ -170,8 +174,7 @@ impl Gateway {
     /// Leaves the row of a request that is refused before anybody asks who sent it.
     async fn record_refused(&self, session: &Session, id: RequestId, denial: &Denial, kind: Kind) {
         let received = Received::of(session);
-        let asked =
-            Asked { id, head: received.head(), client: self.client_address(session), now: self.gate.clock.now() };
+        let asked = self.asked(session, &received, id);
         let row = Entry { kind, ..self.gate.refused_row(&asked, denial) };
         self.gate.auditor.leave_in_time(row).await;
     }

@@ -118,7 +118,7 @@ const fn oauth_error_of(code: Code) -> &'static str {
         Code::CredentialsMissing | Code::CredentialsInvalid | Code::AccountSuspended | Code::TokenInvalid => {
             "invalid_client"
         }
-        Code::NotPermitted | Code::OutsideSchedule => "unauthorized_client",
+        Code::NotPermitted | Code::ConditionFailed | Code::OutsideSchedule => "unauthorized_client",
         Code::KillSwitchEngaged
         | Code::RateLimited
         | Code::InternalError

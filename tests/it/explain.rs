@@ -236,3 +236,13 @@ fn the_command_prints_sentences_text_and_today_or_the_whole_row() {
     let line = succeed(folder, &["audit", "show", &id, "-o", "ndjson"], "");
     assert_eq!((line.lines().count(), serde_json::from_str::<Value>(&line).expect("JSON")), (1, json));
 }
+
+#[test]
+fn what_rows_do_not_keep_is_not_guessed_when_today_is_asked() {
+    let scene = Scene::new();
+    let response = scene.get("/v1/orders");
+    assert_eq!(scene.explained(&response)["today"]["same"], true);
+    scene.edit("order-reader.yaml", |text| text.replace("request.query[\"archived\"]", "request.headers[\"x-kind\"]"));
+    let today = scene.explained(&response)["today"].clone();
+    assert!(today["same"].is_null() && today["why"].to_string().contains("headers"), "{today:#}");
+}

@@ -198,10 +198,67 @@ fn unmapped_not_granted_and_denied_by_rule_look_alike_to_the_client() {
 
 #[test]
 fn a_condition_that_fails_denies() {
-    let rules = policy("rules: [{ id: read, allow: [orders.list], when: 'request.nothing.here == 1' }]");
+    let rules = policy("rules: [{ id: read, allow: [orders.list], when: 'int(request.query[\"page\"]) < 5' }]");
     let scene = Scene::with(|setup| setup.policy("order-reader.yaml", &rules));
-    let row = scene.denied(&scene.get("/v1/orders"), Code::NotPermitted, "policy");
-    assert!(row["verdicts"].to_string().contains("could not be evaluated"), "{row:#}");
+    assert_eq!(scene.get("/v1/orders?page=4").status, 200);
+    scene.erp.take();
+    let failed = scene.get("/v1/orders?page=hunter2");
+    let refused = scene.get("/v1/orders?page=6");
+    assert_eq!((failed.status, failed.code().as_str()), (403, "not_permitted"));
+    let told = |response: &Response| {
+        let mut body = response.json();
+        body.as_object_mut().expect("an object").remove("request_id");
+        body
+    };
+    assert_eq!(told(&failed), told(&refused), "the client sees no difference");
+    assert!(scene.erp.take().is_empty(), "nothing reached the ERP");
+    let row = scene.gateway.row_of(&failed);
+    assert_eq!(row["code"].as_str(), Some(Code::ConditionFailed.as_str()), "{row:#}");
+    assert_eq!((row["status"].as_u64(), row["cause"].as_str()), (Some(403), Some("policy")));
+    assert_eq!((row["policy"].as_str(), row["rule"].as_str()), (Some("order-reader"), Some("read")));
+    let verdicts = row["verdicts"].to_string();
+    assert!(verdicts.contains("could not be evaluated") && !verdicts.contains("hunter2"), "{row:#}");
+    assert_eq!(scene.gateway.row_of(&refused)["code"].as_str(), Some("not_permitted"));
+}
+
+#[test]
+fn a_condition_sees_the_headers_and_the_labels_of_the_account_as_they_are_now() {
+    let rules = policy(
+        "rules: [{ id: read, allow: [orders.list], when: 'request.headers[\"x-channel\"] == \"shop\" && principal.labels.tier == \"gold\" && !request.tls && principal.account == \"acme\"' }]",
+    );
+    let scene = Scene::with(|setup| setup.policy("order-reader.yaml", &rules));
+    let bearer = format!("Bearer {}", scene.token);
+    let get = |channel| {
+        let headers = [("Authorization", bearer.as_str()), ("X-Channel", channel)];
+        http::once(scene.gateway.address, "GET", "/v1/orders", &headers, None).status
+    };
+    let label = |change: &str| {
+        let name = "acme".parse().expect("a name");
+        scene.operate(Command::AccountLabel { name, changes: vec![change.parse().expect("a label")] });
+    };
+    assert_eq!(get("shop"), 403, "no label yet");
+    label("tier=gold");
+    assert_eq!((get("shop"), get("pos")), (200, 403));
+    label("tier-");
+    assert_eq!(get("shop"), 403);
+}
+
+#[test]
+fn a_rule_for_some_clients_is_not_for_others() {
+    for (clients, expected) in [("[127.0.0.0/8]", 200), ("[192.0.2.0/24, '2001:db8::/32']", 403)] {
+        let rules = policy(&format!("rules: [{{ id: read, allow: [orders.*], clients: {clients} }}]"));
+        let scene = Scene::with(|setup| setup.policy("order-reader.yaml", &rules));
+        assert_eq!(scene.get("/v1/orders").status, expected, "{clients}");
+    }
+}
+
+#[test]
+fn a_rule_ends_while_the_gateway_runs() {
+    let rules = policy("rules: [{ id: read, allow: [orders.*], until: 2026-11-23T12:10:00+05:00 }]");
+    let scene = Scene::with(|setup| setup.policy("order-reader.yaml", &rules));
+    assert_eq!(scene.get("/v1/orders").status, 200);
+    scene.gateway.clock.advance(Duration::from_mins(10));
+    assert_eq!(scene.get("/v1/orders").status, 403);
 }
 
 #[test]

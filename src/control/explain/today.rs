@@ -1,14 +1,12 @@
 //! The same request before today's policies. Only what is a matter of policy is asked again: endpoint and rules.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 
 use super::super::Control;
 use crate::audit::{Kind, Row, Step};
-use crate::directory::{Credential, CredentialKind, CredentialState};
+use crate::directory::{Account, Credential, CredentialKind, CredentialState};
 use crate::domain::CanonicalPath;
-use crate::policy::{Allowed, AllowedBy, Facts, Grants, Matched, PolicySet, Refused};
+use crate::policy::{Allowed, AllowedBy, Facts, Grants, Matched, PolicySet, Refused, Requester};
 
 /// What takes no part in the comparison.
 const NOT_REPLAYED: &str = "Schedule, kill switches and limits are not asked again.";
@@ -61,7 +59,10 @@ impl Control {
         let credential =
             snapshot.credential(id).ok_or("It cannot be told: the credential set does not exist any more.")?;
         let policies = self.policies.current();
-        let (now, redacted) = ask(row, &policies, credential, self.clock.now())?;
+        let account = snapshot
+            .account(credential.account)
+            .ok_or("It cannot be told: the account of the credential set does not exist any more.")?;
+        let (now, redacted) = ask(row, &policies, (account, credential), self.clock.now())?;
         let mut today = compared(row, &now);
         if redacted {
             today.why.push_str(" The query was redacted in the row, and a rule looks at the query: it may differ.");
@@ -81,7 +82,7 @@ impl Control {
 fn ask(
     row: &Row,
     policies: &PolicySet,
-    credential: &Arc<Credential>,
+    (account, credential): (&Account, &Credential),
     now: jiff::Timestamp,
 ) -> Result<(Now, bool), &'static str> {
     let path = CanonicalPath::parse(row.path.as_bytes())
@@ -90,14 +91,13 @@ fn ask(
         Ok(matched) => matched,
         Err(why) => return Ok((Now::NoEndpoint(why), false)),
     };
-    let facts = Facts {
-        method: &row.method,
-        path: &path,
-        query: row.query.as_deref(),
-        client: row.client.as_deref().and_then(|address| address.parse().ok()),
-        now: row.at,
-    };
+    let client = row.client.as_deref().and_then(|address| address.parse().ok());
+    let requester = Some(Requester::of(account, credential));
+    let facts = Facts { client, requester, ..Facts::new(&row.method, &path, row.query.as_deref(), row.at) };
     let live = || credential.grants.iter().filter(|grant| grant.is_live(now)).map(|grant| &grant.policy);
+    if policies.looks_at_connection(&matched, live()) {
+        return Err("It cannot be told: a rule looks at the headers or at TLS, which rows do not keep.");
+    }
     let mut held = live();
     let grants = match credential.kind {
         CredentialKind::Bounded => Grants::Bounded(&mut held),

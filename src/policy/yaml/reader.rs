@@ -65,6 +65,21 @@ impl<'s> Reader<'s> {
         self.problems.push(self.source.problem(place, message));
     }
 
+    /// The place of a character of a text that a node holds, where the file shows that line of it as it is; else the
+    /// place of the node.
+    #[must_use]
+    pub fn place_in(&self, node: &Node, text: &str, at: usize) -> Place {
+        let before: String = text.chars().take(at).collect();
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count();
+        let line = text.lines().nth(before.matches('\n').count()).unwrap_or_default();
+        let lines = self.source.text.lines().enumerate().take(node.last_line).skip(node.place.line.saturating_sub(1));
+        let shown = lines.filter(|_| !line.is_empty()).find_map(|(index, shown)| {
+            let (front, _) = shown.split_once(line)?;
+            Some(Place { line: index + 1, column: front.chars().count() + column + 1 })
+        });
+        shown.unwrap_or(node.place)
+    }
+
     /// The entries of a map whose keys are known; unknown and repeated keys are problems.
     pub fn map<'n>(&mut self, node: &'n Node, what: &str, known: &[&str]) -> Option<Fields<'n>> {
         let fields = self.any_map(node, what)?;
