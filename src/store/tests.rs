@@ -88,6 +88,41 @@ fn a_database_that_waits_for_a_migration_is_refused_with_the_command_to_run() {
 }
 
 #[test]
+fn a_database_of_the_version_before_keeps_its_accounts_and_gets_room_for_labels() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("data/erp-access.db");
+    std::fs::create_dir_all(folder.path().join("data")).expect("a folder");
+    std::fs::set_permissions(folder.path().join("data"), std::fs::Permissions::from_mode(0o700)).expect("a mode");
+    let mut connection = rusqlite::Connection::open(&file).expect("opened");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("a mode");
+    rusqlite_migration::Migrations::from_slice(schema::MIGRATIONS).to_version(&mut connection, 1).expect("version 1");
+    let account = account("acme");
+    let sql = "INSERT INTO account (id, name, state, changed_at, created_at) VALUES (?1, 'acme', 'active', 0, 0)";
+    connection.execute(sql, [account.id.as_bytes()]).expect("inserted");
+    drop(connection);
+    let store = store(folder.path());
+    assert_eq!(store.accounts().expect("read"), [account.clone()]);
+    let labels = Labels::default().changed(&["tier=gold".parse().expect("a label")]).expect("few");
+    store.change(&change("label"), |tx| tx.put_labels(account.id, &labels)).expect("labelled");
+    assert_eq!(store.accounts().expect("read"), [Account { labels, ..account }]);
+}
+
+#[test]
+fn labels_whose_change_fails_stay_as_they_were() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = store(folder.path());
+    let labels = |text: &str| Labels::default().changed(&[text.parse().expect("a label")]).expect("few");
+    let account = Account { labels: labels("tier=gold"), ..account("acme") };
+    store.change(&change("account.create"), |tx| tx.insert_account(&account)).expect("created");
+    let failed = store.change(&change("label"), |tx| {
+        tx.put_labels(account.id, &labels("tier=silver"))?;
+        Err::<(), _>(StoreError::Affected("test", 0))
+    });
+    assert!(failed.is_err());
+    assert_eq!(store.accounts().expect("read"), [account]);
+}
+
+#[test]
 fn a_database_of_a_newer_version_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     drop(store(folder.path()));

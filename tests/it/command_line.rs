@@ -128,6 +128,66 @@ fn exit_codes_tell_what_kind_of_failure_it_was() {
 }
 
 #[test]
+fn labels_of_an_account_are_set_and_removed_and_the_audit_trail_says_so() {
+    let folder = Setup::new(free_address()).write();
+    succeed(folder.path(), &["db", "migrate"], "");
+    succeed(folder.path(), &["account", "create", "acme", "--label", "tier=gold", "--label", "region=south"], "");
+    let shown = |arguments: &[&str]| -> Value {
+        serde_json::from_str(&succeed(folder.path(), &[arguments, &["-o", "json"]].concat(), "")).expect("JSON")
+    };
+    assert_eq!(shown(&["account", "list"])[0]["labels"], serde_json::json!({ "tier": "gold", "region": "south" }));
+    succeed(folder.path(), &["account", "label", "acme", "tier=silver", "region-"], "");
+    assert_eq!(shown(&["account", "show", "acme"])["labels"], serde_json::json!({ "tier": "silver" }));
+    let rows = shown(&["audit", "search", "--kind", "change"]);
+    let labelled = rows.as_array().expect("rows").iter().find(|row| row["method"] == "account.label").expect("a row");
+    let detail = labelled["detail"].as_str().expect("a detail");
+    assert!(detail.contains(r#""before":{"region":"south","tier":"gold"}"#), "{detail}");
+    assert!(detail.contains(r#""after":{"tier":"silver"}"#), "{detail}");
+    for (change, code) in [("tier=silver", 5), ("Tier=x", 2), ("tier", 2), ("tier=", 2)] {
+        assert_eq!(exit_code(folder.path(), &["account", "label", "acme", change]), code, "{change}");
+    }
+    assert_eq!(exit_code(folder.path(), &["account", "label", "nobody", "tier=x"]), 4);
+    assert_eq!(exit_code(folder.path(), &["account", "label", "acme"]), 2);
+}
+
+#[test]
+fn an_unrestricted_set_needs_a_reason_and_an_end_and_status_lists_it() {
+    let folder = Setup::new(free_address()).write();
+    succeed(folder.path(), &["db", "migrate"], "");
+    succeed(folder.path(), &["account", "create", "acme"], "");
+    let issue = ["credential", "issue", "--account", "acme", "--name", "move"];
+    let (why, end) = (["--reason", "moving the catalogue"], ["--expires-at", "2099-01-01T00:00:00Z"]);
+    for (more, asked) in [
+        (vec!["--unrestricted"], "--reason <REASON>"),
+        ([&["--unrestricted"][..], &why].concat(), "--expires-at <EXPIRES_AT>"),
+        ([&["--unrestricted"][..], &end].concat(), "--reason <REASON>"),
+        (why.to_vec(), "--unrestricted"),
+    ] {
+        let output = run(folder.path(), &[&issue[..], &more].concat(), "");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{more:?}");
+        assert!(text.contains(asked), "{text}");
+    }
+    let blank = [&issue[..], &["--unrestricted", "--reason", "  "], &end].concat();
+    let output = run(folder.path(), &blank, "");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("say why with `--reason TEXT`"));
+    let status =
+        || -> Value { serde_json::from_str(&succeed(folder.path(), &["status", "-o", "json"], "")).expect("JSON") };
+    assert_eq!(status()["unrestricted_sets"], serde_json::json!([]));
+    succeed(folder.path(), &[&issue[..], &["--unrestricted"], &why, &end].concat(), "");
+    let listed = status()["unrestricted_sets"][0].clone();
+    assert_eq!((listed["account"].as_str(), listed["name"].as_str()), (Some("acme"), Some("move")));
+    assert_eq!(listed["reason"].as_str(), Some("moving the catalogue"));
+    assert_eq!(listed["expires_at"].as_str(), Some("2099-01-01T00:00:00Z"));
+    let id = listed["id"].as_str().expect("an id").to_owned();
+    let rows = succeed(folder.path(), &["audit", "search", "--kind", "change", "-o", "json"], "");
+    assert!(rows.contains("moving the catalogue"), "the reason is in the audit trail: {rows}");
+    succeed(folder.path(), &["credential", "revoke", &id, "--yes"], "");
+    assert_eq!(status()["unrestricted_sets"], serde_json::json!([]), "a revoked set is of no concern");
+}
+
+#[test]
 fn a_configuration_with_mistakes_is_refused_with_all_of_them() {
     let folder = Setup::new(free_address()).config("audti: 1\nlog:\n  level: loud\n").write();
     let output = run(folder.path(), &["check"], "");
@@ -190,6 +250,7 @@ fn every_verb_explains_itself() {
         &["db", "migrate"],
         &["key", "generate"],
         &["account", "suspend"],
+        &["account", "label"],
         &["credential", "issue"],
         &["grant", "add"],
         &["token", "revoke"],

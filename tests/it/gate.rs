@@ -244,6 +244,26 @@ fn a_condition_sees_the_headers_and_the_labels_of_the_account_as_they_are_now() 
 }
 
 #[test]
+fn an_operation_over_the_admin_api_that_lacks_what_it_needs_says_what() {
+    let scene = Scene::new();
+    let refused = |reason: Option<&str>, expires_at: Option<&str>| {
+        let issue = Command::CredentialIssue {
+            account: "acme".parse().expect("a name"),
+            name: "move".into(),
+            kind: erp_access::control::Bounds::Unrestricted,
+            reason: reason.map(str::to_owned),
+            expires_at: expires_at.map(|at| at.parse().expect("a time")),
+            grants: Vec::new(),
+        };
+        let error = scene.gateway.operate(issue).map(drop).expect_err("refused");
+        assert_eq!(error.kind, erp_access::control::ErrorKind::Incomplete, "which is 400 over HTTP: {error}");
+        error.message
+    };
+    assert!(refused(None, Some("2099-01-01T00:00:00Z")).contains("--reason"));
+    assert!(refused(Some("moving"), None).contains("--expires-at"));
+}
+
+#[test]
 fn a_rule_for_some_clients_is_not_for_others() {
     for (clients, expected) in [("[127.0.0.0/8]", 200), ("[192.0.2.0/24, '2001:db8::/32']", 403)] {
         let rules = policy(&format!("rules: [{{ id: read, allow: [orders.*], clients: {clients} }}]"));
