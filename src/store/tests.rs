@@ -101,7 +101,7 @@ fn a_database_of_the_version_before_keeps_its_accounts_and_gets_room_for_labels(
     connection.execute(sql, [account.id.as_bytes()]).expect("inserted");
     drop(connection);
     let store = store(folder.path());
-    assert_eq!(store.accounts().expect("read"), [account.clone()]);
+    assert_eq!(store.accounts().expect("read"), std::slice::from_ref(&account));
     let labels = Labels::default().changed(&["tier=gold".parse().expect("a label")]).expect("few");
     store.change(&change("label"), |tx| tx.put_labels(account.id, &labels)).expect("labelled");
     assert_eq!(store.accounts().expect("read"), [Account { labels, ..account }]);

@@ -11,6 +11,7 @@
 
 mod support;
 
+mod access_matrix;
 mod audit;
 mod audit_rows;
 mod bodies;
