@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::decision::{AllowedBy, Facts, Grants, Refused, ScheduleUse};
 use super::odata::Body;
 use super::set::PolicySet;
+use super::surroundings::{self, Surroundings};
 use super::yaml::{Node, Place, Problems, Reader, Source};
 use crate::domain::{CanonicalPath, PolicyName, Target};
 
@@ -19,6 +20,7 @@ pub(super) struct RawCase {
     target: Target,
     at: Timestamp,
     body: Option<String>,
+    surroundings: Surroundings,
     expected: Expected,
 }
 
@@ -52,7 +54,7 @@ fn read_file(reader: &mut Reader<'_>, root: &Node) -> Option<Vec<RawCase>> {
 }
 
 fn read_case(reader: &mut Reader<'_>, node: &Node) -> Option<RawCase> {
-    let fields = reader.map(node, "a case", &["name", "grants", "request", "expect"])?;
+    let fields = reader.map(node, "a case", &["name", "grants", "principal", "request", "expect"])?;
     let name = reader.required(&fields, "name", "a case").and_then(|node| reader.text(node, "name"));
     let grants = reader.required(&fields, "grants", "a case").and_then(|node| {
         let items = reader.list(node, "grants")?;
@@ -60,14 +62,25 @@ fn read_case(reader: &mut Reader<'_>, node: &Node) -> Option<RawCase> {
             items.iter().map(|item| Some((reader.parsed::<PolicyName>(item, "grants")?, item.place))).collect();
         grants.into_iter().collect::<Option<Vec<_>>>()
     });
-    let request = reader.required(&fields, "request", "a case").and_then(|node| read_request(reader, node));
+    let request = reader.required(&fields, "request", "a case");
+    let request = request.and_then(|node| read_request(reader, node, fields.get("principal")));
     let expected = reader.required(&fields, "expect", "a case").and_then(|node| read_expected(reader, node));
-    let (method, target, at, body) = request?;
-    Some(RawCase { name: name?.to_owned(), grants: grants?, method, target, at, body, expected: expected? })
+    let Request { method, target, at, body, surroundings } = request?;
+    let (name, grants, expected) = (name?.to_owned(), grants?, expected?);
+    Some(RawCase { name, grants, method, target, at, body, surroundings, expected })
 }
 
-fn read_request(reader: &mut Reader<'_>, node: &Node) -> Option<(String, Target, Timestamp, Option<String>)> {
-    let fields = reader.map(node, "a request", &["method", "path", "at", "body"])?;
+struct Request {
+    method: String,
+    target: Target,
+    at: Timestamp,
+    body: Option<String>,
+    surroundings: Surroundings,
+}
+
+fn read_request(reader: &mut Reader<'_>, node: &Node, principal: Option<&Node>) -> Option<Request> {
+    let known = [&["method", "path", "at", "body"][..], &surroundings::KEYS].concat();
+    let fields = reader.map(node, "a request", &known)?;
     let method = reader.required(&fields, "method", "a request").and_then(|node| reader.text(node, "method"));
     let target = reader.required(&fields, "path", "a request").and_then(|node| {
         let text = reader.text(node, "path")?;
@@ -85,7 +98,8 @@ fn read_request(reader: &mut Reader<'_>, node: &Node) -> Option<(String, Target,
         Some(node) => Some(reader.text(node, "body")?.to_owned()),
         None => None,
     };
-    Some((method?.to_owned(), target?, at?, body))
+    let surroundings = Surroundings::read(reader, &fields, principal);
+    Some(Request { method: method?.to_owned(), target: target?, at: at?, body, surroundings: surroundings? })
 }
 
 fn read_expected(reader: &mut Reader<'_>, node: &Node) -> Option<Expected> {
@@ -156,7 +170,7 @@ impl PolicySet {
                 Ok(operations) => operations,
                 Err(why) => return Decided::Denied("body", why.to_string()),
             };
-        let facts = Facts::new(&case.method, path, case.target.query(), case.at);
+        let facts = case.surroundings.add_to(Facts::new(&case.method, path, case.target.query(), case.at));
         let mut by: Vec<String> = Vec::new();
         for operation in operations.iter() {
             let mut held = case.grants.iter().map(|(policy, _)| policy);

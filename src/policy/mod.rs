@@ -20,6 +20,7 @@ mod raw_schedule;
 mod rules;
 mod set;
 mod store;
+mod surroundings;
 mod template;
 mod watch;
 pub mod yaml;

@@ -114,6 +114,45 @@ fn the_shipped_samples_are_valid_and_their_cases_come_out_as_written() {
     }
 }
 
+#[test]
+fn a_case_says_who_asks_from_where_and_with_which_headers() {
+    let reader = policy(
+        "reader",
+        "{ id: read, allow: [orders.read], clients: [10.0.0.0/8], when: 'request.headers[\"x-channel\"] == \"shop\" && principal.labels.tier == \"gold\" && request.tls' }",
+    );
+    let case = |principal: &str, more: &str, expected: &str| {
+        format!(
+            "version: 1\ncases:\n  - name: a case\n    grants: [reader]\n{principal}    request: {{ method: GET, path: /v1/orders/1, at: 2026-11-23T12:00:00Z{more} }}\n    expect: {expected}\n"
+        )
+    };
+    let gold = "    principal: { account: acme, labels: { tier: gold } }\n";
+    let silver = "    principal: { account: acme, labels: { tier: silver } }\n";
+    let all = ", headers: { X-Channel: shop }, client: 10.1.2.3, tls: true";
+    for (principal, more, expected) in [
+        (gold, all, "{ decision: allowed, rule: reader/read }"),
+        (silver, all, "{ decision: denied, reason: not_granted }"),
+        (gold, ", headers: { X-Channel: shop }, tls: true", "{ decision: denied, reason: not_granted }"),
+        (gold, ", client: 10.1.2.3, tls: true", "{ decision: denied, reason: not_granted }"),
+        ("", all, "{ decision: denied, reason: condition_failed }"),
+    ] {
+        let set = set(&[("reader.yaml", &reader), ("cases/reader.yaml", &case(principal, more, expected))]);
+        for result in set.run_cases() {
+            assert_eq!(result.difference, None, "{principal}{more}");
+        }
+    }
+    for wrong in [
+        case("    principal: { acount: acme }\n", "", "{ decision: denied }"),
+        case("    principal: { account: acme, kind: admin }\n", "", "{ decision: denied }"),
+        case("    principal: { account: acme, labels: { Tier: x } }\n", "", "{ decision: denied }"),
+        case("", ", client: office", "{ decision: denied }"),
+        case("", ", tls: 'yes'", "{ decision: denied }"),
+        case("", ", headers: { 'x y': z }", "{ decision: denied }"),
+    ] {
+        let texts = texts(&[("reader.yaml", &reader), ("cases/reader.yaml", &wrong)]);
+        assert!(PolicySet::from_texts(&texts).is_err(), "{wrong}");
+    }
+}
+
 /// The YAML blocks of a document that say which file they are, by that file.
 fn blocks(document: &str) -> Texts {
     let blocks = document.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
