@@ -17,7 +17,8 @@ use erp_access::config::Upstream;
 use erp_access::control::{Bounds, Command, SecretText};
 use erp_access::directory::TokenEntry;
 use erp_access::domain::{
-    AccountId, Actor, Clock as _, IssuedKind, IssuedSecret, Secret, SystemClock, SystemEntropy, Target, TokenId,
+    AccountId, Actor, Clock as _, IssuedKind, IssuedSecret, PolicyName, Secret, SystemClock, SystemEntropy, Target,
+    TokenId,
 };
 use erp_access::gate::{
     ApiKeyOnRelay, Asked, BodyProblem, CleanHead, Gate, GateParts, GateRules, Head, HeadLimits, RequestBody,
@@ -203,6 +204,68 @@ fn decide(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// A catalogue of so many endpoints, `things0` and on.
+fn catalogue(endpoints: usize) -> String {
+    let lines = (0..endpoints).map(|number| {
+        format!("  - {{ id: things{number}.read, methods: [GET], path: '/v1/things{number}/{{id}}' }}\n")
+    });
+    "version: 1\nupstream: erp\nendpoints:\n".to_owned() + &lines.collect::<Vec<_>>().concat()
+}
+
+/// So many policies, `p0` and on, each with so many rules; the first rule of each names the endpoint that is asked for.
+fn rules(endpoints: usize, policies: usize, rules: usize, more: &str) -> PolicySet {
+    let schedule = "version: 1\ndefault:\n  time_zone: UTC\n  windows: [{ days: [mon, tue, wed, thu, fri, sat, sun], from: \"00:00\", to: \"24:00\" }]\n";
+    let mut texts = vec![
+        ("endpoints/erp.yaml".into(), catalogue(endpoints).into_bytes()),
+        ("schedule.yaml".into(), schedule.as_bytes().to_vec()),
+    ];
+    for policy in 0..policies {
+        let lines = (0..rules).map(|rule| {
+            let effect = if rule % 5 == 4 { "deny" } else { "allow" };
+            let (first, second) = if rule == 0 { (0, policy) } else { (policy + rule * policies, policy + rule) };
+            let (first, second) = (first % endpoints, second % endpoints);
+            let more = if rule == 0 { more } else { "" };
+            format!("  - {{ id: r{rule}, {effect}: [things{first}.read, things{second}.read]{more} }}\n")
+        });
+        let text = format!("version: 1\npolicy: p{policy}\nrules:\n") + &lines.collect::<Vec<_>>().concat();
+        texts.push((format!("p{policy}.yaml").into(), text.into_bytes()));
+    }
+    PolicySet::from_texts(&texts).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+/// Finding the endpoint and deciding, by the size of the catalogue and by what is granted.
+fn decide_granted(criterion: &mut Criterion) {
+    let target = Target::parse(b"/v1/things0/42?archived=false").expect("a target");
+    let mut group = criterion.benchmark_group("find the endpoint");
+    for endpoints in [20, 200, 2000] {
+        let set = rules(endpoints, 1, 1, "");
+        group.bench_function(format!("{endpoints} endpoints"), |bencher| {
+            bencher.iter(|| set.route("GET", black_box(target.path())).expect("mapped").resolve(None).is_ok());
+        });
+    }
+    group.finish();
+    let mut group = criterion.benchmark_group("decide with 2,000 endpoints");
+    let all = ", when: 'request.query[\"archived\"] != \"true\" && request.method in [\"GET\", \"HEAD\"] && request.params.id != \"0\"'";
+    let one = ", when: 'request.query[\"archived\"] != \"true\"'";
+    for (name, policies, count, more) in [
+        ("100 rules in 10 granted policies", 10, 10, ""),
+        ("100 rules in 100 granted policies", 100, 1, ""),
+        ("one CEL condition", 1, 1, one),
+        ("one CEL condition of three parts", 1, 1, all),
+        ("100 rules in 10 granted policies, with ten CEL conditions", 10, 10, one),
+    ] {
+        let set = rules(2000, policies, count, more);
+        let held: Vec<PolicyName> = (0..policies).map(|number| format!("p{number}").parse().expect("a name")).collect();
+        let matched = set.route("GET", target.path()).expect("mapped").resolve(None).expect("one");
+        let facts = Facts::new("GET", target.path(), target.query(), jiff::Timestamp::UNIX_EPOCH);
+        assert!(set.decide(&matched, Grants::Bounded(&mut held.iter()), &facts).is_ok(), "{name}");
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| set.decide(&matched, Grants::Bounded(&mut held.iter()), black_box(&facts)).is_ok());
+        });
+    }
+    group.finish();
+}
+
 /// A search in JSON-RPC: fields and criteria of a usual client, 4 KiB.
 fn rpc_body() -> Vec<u8> {
     let mut criteria = String::new();
@@ -332,5 +395,17 @@ fn redact(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(steps, canonicalise, authenticate, decide, body_condition, admit, seal, inject, audit, redact);
+criterion_group!(
+    steps,
+    canonicalise,
+    authenticate,
+    decide,
+    decide_granted,
+    body_condition,
+    admit,
+    seal,
+    inject,
+    audit,
+    redact
+);
 criterion_main!(steps);
