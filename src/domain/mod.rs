@@ -19,8 +19,8 @@ pub use entropy::{Entropy, EntropyError, SystemEntropy};
 pub use id::{AccountId, CredentialId, IdError, RequestId, TokenId, UserId};
 pub use issued::{IssuedKind, IssuedSecret, NotIssued};
 pub use json::{
-    DEEPEST as DEEPEST_JSON, Document, Found, Held, JsonPointer, JsonRefused, JsonScalar, LARGEST_WHOLE,
-    PointerRefused, PointerSet, Slot, read_json,
+    DEEPEST as DEEPEST_JSON, Document, Found, Held, JsonPointer, JsonRefused, JsonScalar, LARGEST_WHOLE, MaskPointer,
+    Masked, NotMasked, PointerRefused, PointerSet, Slot, mask_json, read_json,
 };
 pub use label::{LabelChange, LabelError, LabelValue, Labels};
 pub use name::{

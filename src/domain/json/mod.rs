@@ -1,10 +1,13 @@
-//! Values at given places of a JSON document, read in one pass without building the document.
+//! Values at given places of a JSON document, read or masked in one pass without building the document.
 //!
-//! What two parsers could read differently is refused: repeated keys at any depth, keys that look like one that is
+//! While reading, what two parsers could read differently is refused: repeated keys at any depth, keys that look like one that is
 //! looked for, a byte order mark, anything but UTF-8, escapes that are half a character, anything after the document,
 //! and at a place that is looked at a number that is rounded by some.
 
 mod keys;
+mod mask;
+#[cfg(test)]
+mod mask_tests;
 mod pointer;
 mod read;
 #[cfg(test)]
@@ -13,6 +16,7 @@ mod tests;
 use std::borrow::Cow;
 use std::fmt;
 
+pub use mask::{MaskPointer, Masked, NotMasked, mask_json};
 pub use pointer::{JsonPointer, PointerRefused, PointerSet, Slot};
 pub use read::read_json;
 

@@ -38,6 +38,11 @@ impl JsonPointer {
     pub fn as_str(&self) -> &str {
         &self.text
     }
+
+    /// Its segments, escapes resolved.
+    pub(super) fn tokens(&self) -> &[String] {
+        &self.tokens
+    }
 }
 
 impl fmt::Display for JsonPointer {
@@ -168,7 +173,7 @@ impl PointerSet {
 }
 
 /// RFC 6901 section 4: digits without a leading zero.
-fn index(token: &str) -> Option<usize> {
+pub(super) fn index(token: &str) -> Option<usize> {
     let canonical = token == "0" || !token.starts_with('0');
     (canonical && token.bytes().all(|byte| byte.is_ascii_digit())).then(|| token.parse().ok()).flatten()
 }

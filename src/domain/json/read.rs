@@ -276,7 +276,7 @@ impl<'d> Visitor<'d> for Value<'_, '_, 'd> {
 }
 
 /// A key, borrowed where it has no escapes.
-struct Key;
+pub(super) struct Key;
 
 impl<'d> DeserializeSeed<'d> for Key {
     type Value = Cow<'d, str>;
