@@ -68,12 +68,12 @@ pub struct Admission {
     relay: Relay,
     row: OpenRow,
     session: Arc<UpstreamSession>,
-    _place: Option<Place>,
+    place: Option<Place>,
 }
 
 impl Admission {
     pub(super) fn new(relay: Relay, place: Option<Place>, row: OpenRow, session: Arc<UpstreamSession>) -> Self {
-        Self { relay, row, session, _place: place }
+        Self { relay, row, session, place }
     }
 
     /// The id of the exchange.
@@ -110,6 +110,13 @@ impl Admission {
     #[must_use]
     pub fn endpoint(&self) -> &EndpointId {
         &self.relay.endpoint
+    }
+
+    /// So many bytes of the answer have left; they count where a deciding policy limits them.
+    pub fn bytes_left(&self, bytes: usize) {
+        if let Some(place) = &self.place {
+            place.count_bytes(bytes);
+        }
     }
 
     /// Whether the right still holds. Cheap while nothing has changed.

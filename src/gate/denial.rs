@@ -40,21 +40,30 @@ pub struct Public {
     pub opens_at: Option<Timestamp>,
     /// When to try again.
     pub retry_after: Option<Duration>,
-    /// The limit that was reached: policy, requests, period.
+    /// The limit that was reached.
     pub limit: Option<ReachedLimit>,
     /// The authentication scheme to ask for.
     pub challenge: Option<Challenge>,
 }
 
-/// A limit on requests that was reached.
+/// A limit that was reached.
 #[derive(Debug, Clone)]
 pub struct ReachedLimit {
     /// The policy that sets it.
     pub name: String,
-    /// Requests per period.
-    pub requests: u32,
+    /// So much per period.
+    pub quota: Quota,
     /// The period.
     pub period: Duration,
+}
+
+/// What a limit counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quota {
+    /// Requests.
+    Requests(u32),
+    /// Bytes of answers.
+    Bytes(u64),
 }
 
 /// The value of `WWW-Authenticate`.

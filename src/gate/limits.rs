@@ -1,4 +1,5 @@
-//! The deciding policy's limits: requests per period (GCRA, exact) and requests at once, per credential set.
+//! The deciding policy's limits: requests per period (GCRA, exact), requests at once, and bytes of answers per period,
+//! per credential set.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -9,14 +10,15 @@ use governor::clock::{Clock as GovernorClock, Reference};
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::{InMemoryState, NotKeyed};
-use governor::{Quota, RateLimiter};
+use governor::{Quota as Rate, RateLimiter};
 
 use crate::audit::Step;
 use crate::domain::{Clock, Code, CredentialId, PolicyName};
 use crate::policy::{Limits, Policy};
 
+use super::budget::Budget;
 use super::hours::InHours;
-use super::{Denial, Gate, ReachedLimit, Trail};
+use super::{Denial, Gate, Quota, ReachedLimit, Trail};
 
 /// Proof: the limits of the deciding policy leave room. Holds a place among the requests at once.
 #[must_use]
@@ -28,6 +30,17 @@ pub(super) struct WithinLimits {
 /// A place among the requests at once of each policy that decides; given back when dropped.
 #[derive(Debug, Default)]
 pub(super) struct Place(Vec<Arc<Limiter>>);
+
+impl Place {
+    /// Takes bytes that have left from the budget of each policy that decides.
+    pub(super) fn count_bytes(&self, bytes: usize) {
+        for limiter in &self.0 {
+            if let Some(budget) = &limiter.budget {
+                budget.spend(bytes, limiter.clock.monotonic());
+            }
+        }
+    }
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
@@ -48,6 +61,8 @@ struct Limiter {
     limits: Limits,
     rate: Option<RateLimiter<NotKeyed, InMemoryState, Monotonic, NoOpMiddleware<Nanos>>>,
     at_once: AtomicU32,
+    budget: Option<Budget>,
+    clock: Arc<dyn Clock>,
 }
 
 /// Lets the limiter run on our clock.
@@ -66,20 +81,16 @@ impl Limiter {
     fn new(limits: Limits, clock: &Arc<dyn Clock>) -> Self {
         let rate = limits.rate().and_then(|(requests, period)| {
             let burst = NonZeroU32::new(requests)?;
-            let quota = Quota::with_period(period / requests)?.allow_burst(burst);
+            let quota = Rate::with_period(period / requests)?.allow_burst(burst);
             Some(RateLimiter::direct_with_clock(quota, Monotonic(Arc::clone(clock))))
         });
-        Self { limits, rate, at_once: AtomicU32::new(0) }
+        let budget = limits.bytes().map(|(bytes, period)| Budget::new(bytes, period));
+        Self { limits, rate, at_once: AtomicU32::new(0), budget, clock: Arc::clone(clock) }
     }
 
     /// Takes one of the requests at once, and `requests` of those per period: each part of a batch counts.
-    fn take(
-        self: &Arc<Self>,
-        requests: NonZeroU32,
-        place: &mut Place,
-        clock: &Arc<dyn Clock>,
-        policy: &PolicyName,
-    ) -> Result<(), Denial> {
+    fn take(self: &Arc<Self>, requests: NonZeroU32, place: &mut Place, policy: &PolicyName) -> Result<(), Denial> {
+        let now = self.clock.monotonic();
         let before = self.at_once.fetch_add(1, Ordering::AcqRel);
         place.0.push(Arc::clone(self));
         if let Some(most) = self.limits.concurrent()
@@ -88,16 +99,23 @@ impl Limiter {
             let reason = format!("policy `{policy}` allows {most} requests at once");
             return Err(Denial::new(Step::Limits, Code::RateLimited, reason).retry_after(Duration::from_secs(1)));
         }
-        let Some((rate, (most, period))) = self.rate.as_ref().zip(self.limits.rate()) else { return Ok(()) };
-        let limited = |reason: String| {
+        let limited = |reason: String, quota: Quota, period: Duration| {
             let mut denial = Denial::new(Step::Limits, Code::RateLimited, reason);
-            denial.public.limit = Some(ReachedLimit { name: policy.to_string(), requests: most, period });
+            denial.public.limit = Some(ReachedLimit { name: policy.to_string(), quota, period });
             denial
         };
+        if let Some((budget, (most, period))) = self.budget.as_ref().zip(self.limits.bytes())
+            && let Some(wait) = budget.used_up_for(now)
+        {
+            let reason = format!("policy `{policy}` allows {most} bytes of answers per {period:?}");
+            return Err(limited(reason, Quota::Bytes(most), period).retry_after(wait));
+        }
+        let Some((rate, (most, period))) = self.rate.as_ref().zip(self.limits.rate()) else { return Ok(()) };
+        let limited = |reason| limited(reason, Quota::Requests(most), period);
         match rate.check_n(requests) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(not_until)) => {
-                let wait = not_until.wait_time_from(Nanos::from(clock.monotonic()));
+                let wait = not_until.wait_time_from(Nanos::from(now));
                 Err(limited(format!("policy `{policy}` allows {most} requests per {period:?}")).retry_after(wait))
             }
             // No waiting makes room for it.
@@ -115,7 +133,7 @@ impl Gate {
             let Some(limits) = policy.limits() else { continue };
             let holder = (open.permitted.known.credential.id, policy.name().clone());
             let place = place.get_or_insert_with(Place::default);
-            self.limiter(holder, limits).take(requests, place, &self.clock, policy.name())?;
+            self.limiter(holder, limits).take(requests, place, policy.name())?;
         }
         if place.is_some() {
             trail.passed(Step::Limits, "not reached");

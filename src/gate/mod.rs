@@ -9,6 +9,7 @@
 
 mod admission;
 mod authenticate;
+mod budget;
 mod correlation;
 mod denial;
 mod head;
@@ -39,7 +40,7 @@ use crate::upstream::Sessions;
 
 pub use admission::{Admission, CutOff};
 pub use correlation::accepted_correlation;
-pub use denial::{Challenge, Denial, Public, ReachedLimit};
+pub use denial::{Challenge, Denial, Public, Quota, ReachedLimit};
 pub use head::{BodyFraming, CleanHead, Head, HeadLimits, HeadRefused};
 pub use presented::{BasicCredentials, PresentedError, presented_api_key, presented_basic, presented_bearer};
 pub use trail::Trail;

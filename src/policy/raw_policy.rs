@@ -11,6 +11,9 @@ use super::rules::{Effect, Limits};
 use super::yaml::{Fields, Node, Place, Problems, Reader, Source};
 use crate::domain::{PolicyName, RuleId};
 
+/// Bytes in one period at most.
+const MOST_BYTES: u64 = 1 << 40;
+
 /// A policy as written, each part checked by itself; names are not looked up yet.
 #[derive(Debug)]
 pub(super) struct RawPolicy {
@@ -164,22 +167,28 @@ fn read_endpoints(reader: &mut Reader<'_>, list: &Node, key: &str) -> Option<Vec
 }
 
 fn read_limits(reader: &mut Reader<'_>, node: &Node) -> Option<Limits> {
-    let fields = reader.map(node, "`limits`", &["requests", "per", "concurrent"])?;
+    let fields = reader.map(node, "`limits`", &["requests", "per", "concurrent", "bytes"])?;
     let requests = fields.get("requests").map(|node| reader.number(node, "requests", 1..=1_000_000));
+    let bytes = fields.get("bytes").map(|node| reader.size(node, "bytes", 1..=MOST_BYTES));
     let second = Duration::from_secs(1);
     let per = fields.get("per").map(|node| reader.duration(node, "per", second..=second * 86_400));
     let concurrent = fields.get("concurrent").map(|node| reader.number(node, "concurrent", 1..=100_000));
+    if per.is_some() == (requests.is_none() && bytes.is_none()) {
+        let why = "`per` belongs together with `requests` or `bytes`, as in `{ requests: 600, bytes: 10MiB, per: 1m }`";
+        reader.problem(node.place, why);
+        return None;
+    }
     let rate = match (requests, per) {
         (Some(requests), Some(per)) => Some((u32::try_from(requests?).ok()?, per?)),
-        (None, None) => None,
-        (Some(_), None) | (None, Some(_)) => {
-            reader.problem(node.place, "`requests` and `per` belong together, as in `{ requests: 600, per: 1m }`");
-            return None;
-        }
+        _ => None,
+    };
+    let bytes = match (bytes, per) {
+        (Some(bytes), Some(per)) => Some((bytes?, per?)),
+        _ => None,
     };
     let concurrent = match concurrent {
         Some(number) => Some(u32::try_from(number?).ok()?),
         None => None,
     };
-    Some(Limits { rate, concurrent })
+    Some(Limits { rate, concurrent, bytes })
 }

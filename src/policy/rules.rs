@@ -83,11 +83,12 @@ pub(super) enum Effect {
     Deny,
 }
 
-/// Limits on the requests that a policy lets one credential set make.
+/// Limits on what a policy lets one credential set ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     pub(super) rate: Option<(u32, Duration)>,
     pub(super) concurrent: Option<u32>,
+    pub(super) bytes: Option<(u64, Duration)>,
 }
 
 impl Limits {
@@ -101,5 +102,11 @@ impl Limits {
     #[must_use]
     pub fn concurrent(&self) -> Option<u32> {
         self.concurrent
+    }
+
+    /// Bytes of answers per period.
+    #[must_use]
+    pub fn bytes(&self) -> Option<(u64, Duration)> {
+        self.bytes
     }
 }

@@ -5,7 +5,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use crate::domain::{Code, RequestId};
-use crate::gate::{Denial, Public};
+use crate::gate::{Denial, Public, Quota};
 
 /// The header that tells deliberate control from outage.
 pub const CAUSE: HeaderName = HeaderName::from_static("x-erp-access-cause");
@@ -80,7 +80,11 @@ impl Answer {
             self.headers.push((header::RETRY_AFTER, HeaderValue::from(seconds)));
         }
         if let Some(limit) = &public.limit {
-            let policy = format!("\"{}\";q={};w={}", limit.name, limit.requests, limit.period.as_secs().max(1));
+            let quota = match limit.quota {
+                Quota::Requests(requests) => format!("q={requests}"),
+                Quota::Bytes(bytes) => format!("q={bytes};qu=\"content-bytes\""),
+            };
+            let policy = format!("\"{}\";{quota};w={}", limit.name, limit.period.as_secs().max(1));
             let state = format!("\"{}\";r=0;t={}", limit.name, retry_seconds(public).unwrap_or(1));
             let values = [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, state)];
             self.headers

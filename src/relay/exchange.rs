@@ -114,6 +114,7 @@ impl Exchange {
     /// A piece of the answer's body passes.
     pub fn response_chunk(&mut self, chunk: &[u8]) {
         self.response.push(chunk);
+        self.admission.bytes_left(chunk.len());
         if let Some(watch) = &mut self.watch {
             watch.push(chunk);
         }
