@@ -10,6 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
+
 use crate::audit::{AuditError, Auditor};
 use crate::config::{self, Config, ConfigErrors};
 use crate::control::{AdminSocket, Control, OpsError, OpsListener, SocketError, Watched};
@@ -74,6 +76,9 @@ pub enum StartError {
     /// An endpoint leads to an upstream that is not configured.
     #[error("endpoint `{0}` leads to upstream `{1}`, which the configuration does not have")]
     UnknownUpstream(String, UpstreamName),
+    /// A rule forces a header that the session of an upstream sets.
+    #[error("rule `{0}` forces the header `{1}`, which the session of upstream `{2}` sets; one of them must go")]
+    HeaderOfSession(String, HeaderName, UpstreamName),
 }
 
 /// What the outside world gives: time and randomness.
@@ -298,12 +303,21 @@ impl App {
     }
 }
 
+/// Policies and configuration fit together.
 fn check_upstreams(config: &Config, policies: &PolicyStore) -> Result<(), StartError> {
     let set = policies.current();
-    match set.endpoints().iter().find(|endpoint| !config.upstreams.contains_key(endpoint.upstream())) {
-        None => Ok(()),
-        Some(endpoint) => Err(StartError::UnknownUpstream(endpoint.id().to_string(), endpoint.upstream().clone())),
+    if let Some(endpoint) = set.endpoints().iter().find(|endpoint| !config.upstreams.contains_key(endpoint.upstream()))
+    {
+        return Err(StartError::UnknownUpstream(endpoint.id().to_string(), endpoint.upstream().clone()));
     }
+    for (name, upstream) in &config.upstreams {
+        for header in upstream.session.injected_names() {
+            if let Some(rule) = set.rule_forcing(header, name) {
+                return Err(StartError::HeaderOfSession(rule, header.clone(), name.clone()));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Reads the certificates and keys of all upstreams, and says what is wrong with them.

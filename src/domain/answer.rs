@@ -116,6 +116,8 @@ codes! {
     HeadersTooLarge = ("headers_too_large", 431, Client, "The request headers are too large");
     /// A limit on requests was reached.
     RateLimited = ("rate_limited", 429, Policy, "Too many requests");
+    /// A rule masks values of the answer, and they could not be masked. The ERP has carried the request out.
+    ResponseWithheld = ("response_withheld", 502, Policy, "The answer may not be passed on");
     /// A defect of the gateway.
     InternalError = ("internal_error", 500, Outage, "The gateway could not serve the request");
     /// No connection to the ERP.

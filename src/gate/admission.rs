@@ -6,6 +6,7 @@ use crate::audit::{OpenRow, Outcome, Step};
 use crate::config::Upstream;
 use crate::directory::{Cut, Holder};
 use crate::domain::{Code, EndpointId, PolicyName, Principal, RequestId};
+use crate::policy::Obligations;
 use crate::upstream::{AccountRef, SessionError, UpstreamSession};
 
 use super::Denial;
@@ -24,6 +25,7 @@ pub(super) struct Relay {
     policies: Vec<PolicyName>,
     pub(super) upstream: Arc<Upstream>,
     target: String,
+    obligations: Obligations,
     /// The directory's change counter before the decision began.
     epoch: u64,
 }
@@ -47,6 +49,7 @@ impl Relay {
             policies,
             upstream: Arc::clone(upstream),
             target: permitted.upstream_target,
+            obligations: permitted.allowed.obligations().clone(),
             epoch: known.running.epoch,
         })
     }
@@ -110,6 +113,12 @@ impl Admission {
     #[must_use]
     pub fn endpoint(&self) -> &EndpointId {
         &self.relay.endpoint
+    }
+
+    /// What the rules demand of the request and of its answer.
+    #[must_use]
+    pub fn obligations(&self) -> &Obligations {
+        &self.relay.obligations
     }
 
     /// So many bytes of the answer have left; they count where a deciding policy limits them.

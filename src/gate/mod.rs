@@ -15,6 +15,7 @@ mod denial;
 mod head;
 mod hours;
 mod limits;
+mod obligations;
 mod permit;
 mod presented;
 mod record;

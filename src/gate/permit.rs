@@ -46,8 +46,10 @@ impl Gate {
         let first = operations.first().matched();
         trail.endpoint(first.endpoint().id());
         trail.passed(Step::Endpoint, operations.to_string());
-        let upstream_target = first.upstream_target(head.target().query());
         let (allowed, others) = decide_each(&policies, &known, &operations, trail)?;
+        let sent = head.target().query();
+        let forced = self.owed(&known, &allowed)?.forced_query(sent);
+        let upstream_target = first.upstream_target(forced.as_deref().or(sent));
         Ok(Permitted { known, allowed, others, upstream_target })
     }
 }
@@ -121,14 +123,18 @@ fn decide(
         requester: Some(Requester::of(&known.account, &known.credential)),
         now: asked.now,
     };
-    policies.decide(operation.matched(), grants, &operation.facts(facts)).map_err(|refused| {
+    policies.decide_operation(operation, grants, facts).map_err(|refused| {
         // The row names the endpoint that stopped it, which in a batch need not be the first.
         trail.endpoint(operation.matched().endpoint().id());
         trail.decided_by(refused.policy(), refused.rule());
         let denial = not_permitted(Step::Policy, refused_because(&refused, &known.credential, asked.now));
         match refused {
             Refused::ConditionFailed { .. } => denial.recorded_as(Code::ConditionFailed),
-            Refused::NoRuleMatched | Refused::DeniedByRule { .. } | Refused::PolicyBroken { .. } => denial,
+            Refused::NoRuleMatched
+            | Refused::DeniedByRule { .. }
+            | Refused::ObligationsConflict { .. }
+            | Refused::ObligationInBatch { .. }
+            | Refused::PolicyBroken { .. } => denial,
         }
     })
 }
@@ -149,9 +155,11 @@ fn refused_because(refused: &Refused, credential: &Credential, now: Timestamp) -
             let held = if held.is_empty() { "nothing".to_owned() } else { held.join(", ") };
             format!("{refused} (granted: {held}{more})")
         }
-        Refused::DeniedByRule { .. } | Refused::ConditionFailed { .. } | Refused::PolicyBroken { .. } => {
-            refused.to_string()
-        }
+        Refused::DeniedByRule { .. }
+        | Refused::ConditionFailed { .. }
+        | Refused::ObligationsConflict { .. }
+        | Refused::ObligationInBatch { .. }
+        | Refused::PolicyBroken { .. } => refused.to_string(),
     }
 }
 

@@ -1,10 +1,11 @@
 //! `cases/*.yaml`: tests of the policies, as data.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use jiff::Timestamp;
 
-use super::decision::{AllowedBy, Facts, Grants, Refused, ScheduleUse};
+use super::decision::{Allowed, Facts, Grants, Refused, ScheduleUse};
 use super::odata::Body;
 use super::set::PolicySet;
 use super::surroundings::{self, Surroundings};
@@ -26,8 +27,14 @@ pub(super) struct RawCase {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Expected {
-    Allowed { rule: Option<String> },
-    Denied { reason: Option<String> },
+    Allowed {
+        rule: Option<String>,
+        /// What the allowing rules must demand, all of it; `None` is whatever they demand.
+        obligations: Option<BTreeSet<String>>,
+    },
+    Denied {
+        reason: Option<String>,
+    },
 }
 
 /// Whether one case came out as written.
@@ -103,13 +110,22 @@ fn read_request(reader: &mut Reader<'_>, node: &Node, principal: Option<&Node>) 
 }
 
 fn read_expected(reader: &mut Reader<'_>, node: &Node) -> Option<Expected> {
-    let fields = reader.map(node, "`expect`", &["decision", "rule", "reason"])?;
+    let fields = reader.map(node, "`expect`", &["decision", "rule", "reason", "obligations"])?;
     let decision = reader.required(&fields, "decision", "`expect`")?;
     let rule = fields.get("rule").and_then(|node| reader.text(node, "rule")).map(str::to_owned);
     let reason = fields.get("reason").and_then(|node| reader.text(node, "reason")).map(str::to_owned);
+    let obligations = match fields.get("obligations") {
+        Some(node) => Some(read_obligations(reader, node)?),
+        None => None,
+    };
     match reader.text(decision, "decision")? {
-        "allowed" => Some(Expected::Allowed { rule }),
-        "denied" => Some(Expected::Denied { reason }),
+        "allowed" => Some(Expected::Allowed { rule, obligations }),
+        "denied" => {
+            if let Some(node) = fields.get("obligations") {
+                reader.problem(node.place, "`obligations` says nothing where the request is denied");
+            }
+            Some(Expected::Denied { reason })
+        }
         other => {
             let shown: String = other.chars().take(32).flat_map(char::escape_debug).collect();
             let hint = super::yaml::suggestion(other, &["allowed", "denied"]);
@@ -119,16 +135,37 @@ fn read_expected(reader: &mut Reader<'_>, node: &Node) -> Option<Expected> {
     }
 }
 
+/// Each as in `mask /cost`, `query company=7` or `header X-Company=7`.
+fn read_obligations(reader: &mut Reader<'_>, node: &Node) -> Option<BTreeSet<String>> {
+    let mut obligations = BTreeSet::new();
+    for item in reader.list(node, "obligations")? {
+        let text = reader.text(item, "obligations")?;
+        match text.split_once(' ') {
+            Some(("mask" | "query", _)) => drop(obligations.insert(text.to_owned())),
+            Some(("header", rest)) => {
+                let (name, value) = rest.split_once('=').unwrap_or((rest, ""));
+                obligations.insert(format!("header {}={value}", name.to_ascii_lowercase()));
+            }
+            _ => {
+                let why = "`obligations` are written `mask /pointer`, `query name=value` or `header name=value`";
+                reader.problem(item.place, why);
+            }
+        }
+    }
+    Some(obligations)
+}
+
 /// What was decided about a case.
 enum Decided {
-    Allowed(String),
+    /// By these rules, with these obligations.
+    Allowed(String, BTreeSet<String>),
     Denied(&'static str, String),
 }
 
 impl fmt::Display for Decided {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Allowed(rule) => write!(out, "allowed by {rule}"),
+            Self::Allowed(rule, obligations) => write!(out, "allowed by {rule}{}", with(obligations)),
             Self::Denied(reason, why) => write!(out, "denied, {reason}: {why}"),
         }
     }
@@ -144,15 +181,25 @@ impl PolicySet {
     fn run_case(&self, case: &RawCase) -> CaseResult {
         let decided = self.decide_case(case);
         let as_expected = match (&case.expected, &decided) {
-            (Expected::Allowed { rule }, Decided::Allowed(by)) => rule.as_ref().is_none_or(|rule| rule == by),
+            (Expected::Allowed { rule, obligations }, Decided::Allowed(by, owed)) => {
+                rule.as_ref().is_none_or(|rule| rule == by)
+                    && obligations.as_ref().is_none_or(|obligations| obligations == owed)
+            }
             (Expected::Denied { reason }, Decided::Denied(found, _)) => {
                 reason.as_ref().is_none_or(|reason| reason == found)
             }
-            (Expected::Allowed { .. }, Decided::Denied(..)) | (Expected::Denied { .. }, Decided::Allowed(_)) => false,
+            (Expected::Allowed { .. }, Decided::Denied(..)) | (Expected::Denied { .. }, Decided::Allowed(..)) => false,
         };
         let difference = (!as_expected).then(|| {
             let expected = match &case.expected {
-                Expected::Allowed { rule } => format!("allowed by {}", rule.as_deref().unwrap_or("any rule")),
+                Expected::Allowed { rule, obligations } => {
+                    let rule = rule.as_deref().unwrap_or("any rule");
+                    match obligations {
+                        Some(none) if none.is_empty() => format!("allowed by {rule}, without obligations"),
+                        Some(obligations) => format!("allowed by {rule}{}", with(obligations)),
+                        None => format!("allowed by {rule}"),
+                    }
+                }
                 Expected::Denied { reason } => format!("denied, {}", reason.as_deref().unwrap_or("for any reason")),
             };
             format!("expected: {expected}\n   decided: {decided}")
@@ -172,20 +219,24 @@ impl PolicySet {
             };
         let facts = case.surroundings.add_to(Facts::new(&case.method, path, case.target.query(), case.at));
         let mut by: Vec<String> = Vec::new();
+        let mut owed = BTreeSet::new();
         for operation in operations.iter() {
             let mut held = case.grants.iter().map(|(policy, _)| policy);
-            let decided =
-                self.decide(operation.matched(), Grants::Bounded(&mut held), &operation.facts(facts)).map_or_else(
-                    |refused| Decided::Denied(reason_of(&refused), refused.to_string()),
-                    |allowed| open_by(allowed.by(), case.at),
-                );
+            let decided = self.decide_operation(operation, Grants::Bounded(&mut held), facts).map_or_else(
+                |refused| Decided::Denied(reason_of(&refused), refused.to_string()),
+                |allowed| open_by(&allowed, case.at),
+            );
             match decided {
-                Decided::Allowed(rule) if by.contains(&rule) => {}
-                Decided::Allowed(rule) => by.push(rule),
+                Decided::Allowed(rule, obligations) => {
+                    owed.extend(obligations);
+                    if !by.contains(&rule) {
+                        by.push(rule);
+                    }
+                }
                 denied @ Decided::Denied(..) => return denied,
             }
         }
-        Decided::Allowed(by.join(", "))
+        Decided::Allowed(by.join(", "), owed)
     }
 }
 
@@ -194,17 +245,26 @@ fn reason_of(refused: &Refused) -> &'static str {
         Refused::NoRuleMatched => "not_granted",
         Refused::DeniedByRule { .. } => "denied_by_rule",
         Refused::ConditionFailed { .. } => "condition_failed",
+        Refused::ObligationsConflict { .. } => "obligations_conflict",
+        Refused::ObligationInBatch { .. } => "obligation_in_batch",
         Refused::PolicyBroken { .. } => "policy_broken",
     }
 }
 
-fn open_by(by: &[AllowedBy], at: Timestamp) -> Decided {
-    let open = by.iter().find(|allowing| match allowing.schedule() {
+fn with(obligations: &BTreeSet<String>) -> String {
+    if obligations.is_empty() {
+        return String::new();
+    }
+    format!(" with {}", obligations.iter().map(String::as_str).collect::<Vec<_>>().join(", "))
+}
+
+fn open_by(allowed: &Allowed, at: Timestamp) -> Decided {
+    let open = allowed.by().iter().find(|allowing| match allowing.schedule() {
         ScheduleUse::Exempt => true,
         ScheduleUse::Named(schedule, _) => schedule.is_open(at),
     });
     match open {
-        Some(allowing) => Decided::Allowed(allowing.name()),
+        Some(allowing) => Decided::Allowed(allowing.name(), allowed.obligations().in_words()),
         None => Decided::Denied("outside_schedule", "no allowing policy's schedule is open".into()),
     }
 }

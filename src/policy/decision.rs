@@ -10,6 +10,8 @@ use jiff::Timestamp;
 use super::condition::Condition;
 use super::endpoint::{Endpoint, Matched};
 use super::index::Concerned;
+use super::obligations::{Conflict, Obligations, Owed};
+use super::operations::Operation;
 use super::rules::{Effect, Policy, Rule};
 use super::set::PolicySet;
 use crate::directory::{Account, Credential, CredentialKind};
@@ -109,6 +111,7 @@ pub enum ScheduleUse {
 pub struct Allowed {
     endpoint: Arc<Endpoint>,
     by: Vec<AllowedBy>,
+    obligations: Obligations,
 }
 
 /// One policy that allows the request.
@@ -141,6 +144,12 @@ impl Allowed {
     #[must_use]
     pub fn by(&self) -> &[AllowedBy] {
         &self.by
+    }
+
+    /// What all allowing rules demand besides, open or not: an hour that passes lifts no mask.
+    #[must_use]
+    pub fn obligations(&self) -> &Obligations {
+        &self.obligations
     }
 }
 
@@ -191,7 +200,8 @@ impl AllowedBy {
 impl fmt::Display for Allowed {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.by.iter().map(AllowedBy::name).collect();
-        write!(out, "allowed by {}", names.join(", "))
+        write!(out, "allowed by {}", names.join(", "))?;
+        if self.obligations.is_empty() { Ok(()) } else { write!(out, "; {}", self.obligations) }
     }
 }
 
@@ -223,6 +233,34 @@ pub enum Refused {
         /// What went wrong.
         message: String,
     },
+    /// Two allowing rules demand what cannot be done both.
+    #[error("rules `{policy}/{rule}` ({at}) and `{other}` force {about} to different values")]
+    ObligationsConflict {
+        /// The policy of the first.
+        policy: PolicyName,
+        /// The first rule.
+        rule: RuleId,
+        /// File and line of the first.
+        at: String,
+        /// The other rule.
+        other: String,
+        /// What they force.
+        about: String,
+    },
+    /// An allowing rule demands something of a part of a batch.
+    #[error(
+        "rule `{policy}/{rule}` ({at}) demands {demands}, which cannot be done for a part of a batch; it passes alone"
+    )]
+    ObligationInBatch {
+        /// The policy.
+        policy: PolicyName,
+        /// The rule.
+        rule: RuleId,
+        /// File and line.
+        at: String,
+        /// What it demands.
+        demands: String,
+    },
     /// A granted policy's file is broken and there is no earlier version.
     #[error("the file of the granted policy `{policy}` is broken")]
     PolicyBroken {
@@ -239,6 +277,8 @@ impl Refused {
             Self::NoRuleMatched => None,
             Self::DeniedByRule { policy, .. }
             | Self::ConditionFailed { policy, .. }
+            | Self::ObligationsConflict { policy, .. }
+            | Self::ObligationInBatch { policy, .. }
             | Self::PolicyBroken { policy } => Some(policy),
         }
     }
@@ -248,7 +288,10 @@ impl Refused {
     pub fn rule(&self) -> Option<&RuleId> {
         match self {
             Self::NoRuleMatched | Self::PolicyBroken { .. } => None,
-            Self::DeniedByRule { rule, .. } | Self::ConditionFailed { rule, .. } => Some(rule),
+            Self::DeniedByRule { rule, .. }
+            | Self::ConditionFailed { rule, .. }
+            | Self::ObligationsConflict { rule, .. }
+            | Self::ObligationInBatch { rule, .. } => Some(rule),
         }
     }
 }
@@ -260,6 +303,7 @@ impl PolicySet {
     /// When it is not allowed; denying is what happens by default.
     pub fn decide(&self, matched: &Matched<'_>, grants: Grants<'_>, facts: &Facts<'_>) -> Result<Allowed, Refused> {
         let mut by = Vec::new();
+        let mut owed = Vec::new();
         let held = match grants {
             Grants::Bounded(held) => held,
             Grants::Unrestricted(held) => {
@@ -273,13 +317,40 @@ impl PolicySet {
             }
             // A grant to a policy that does not exist gives nothing.
             let Some(concerned) = self.concerned(matched.endpoint(), name) else { continue };
-            by.extend(weigh(concerned, matched, facts)?);
+            by.extend(weigh(concerned, matched, facts, &mut owed)?);
         }
         if by.is_empty() {
             return Err(Refused::NoRuleMatched);
         }
         by.sort_by(|one, other| one.order().cmp(&other.order()));
-        Ok(Allowed { endpoint: Arc::clone(matched.shared_endpoint()), by })
+        let obligations = Obligations::of(owed);
+        match obligations.conflict() {
+            Some(conflict) => Err(conflicting(&conflict)),
+            None => Ok(Allowed { endpoint: Arc::clone(matched.shared_endpoint()), by, obligations }),
+        }
+    }
+
+    /// Decides about one operation of a request; `request` are the facts about the request that brought it.
+    ///
+    /// # Errors
+    /// When it is not allowed, or is in a batch and a rule demands something of it.
+    pub fn decide_operation(
+        &self,
+        operation: &Operation<'_>,
+        grants: Grants<'_>,
+        request: Facts<'_>,
+    ) -> Result<Allowed, Refused> {
+        let allowed = self.decide(operation.matched(), grants, &operation.facts(request))?;
+        match allowed.obligations.first() {
+            // SECURITY: a pointer would be looked up in the answer to the batch, where it leads nowhere.
+            Some(owed) if operation.is_in_batch() => {
+                let (policy, rule) = (owed.policy.name.clone(), owed.rule.clone());
+                let demands = allowed.obligations.in_words().into_iter().map(|word| format!("`{word}`"));
+                let demands = demands.collect::<Vec<_>>().join(", ");
+                Err(Refused::ObligationInBatch { policy, rule, at: at(&owed.policy, owed.line), demands })
+            }
+            Some(_) | None => Ok(allowed),
+        }
     }
 
     /// Whether a rule of these policies looks at the query of a request at this endpoint.
@@ -313,7 +384,14 @@ impl PolicySet {
 }
 
 /// What one policy says: its allowing rule with the smallest id, where none of its rules denies.
-fn weigh(concerned: &Concerned, matched: &Matched<'_>, facts: &Facts<'_>) -> Result<Option<AllowedBy>, Refused> {
+///
+/// What any of its allowing rules demands is added to `owed`.
+fn weigh(
+    concerned: &Concerned,
+    matched: &Matched<'_>,
+    facts: &Facts<'_>,
+    owed: &mut Vec<Owed>,
+) -> Result<Option<AllowedBy>, Refused> {
     let policy = concerned.policy();
     let mut allowing = None;
     for (place, rule) in concerned.rules() {
@@ -326,6 +404,12 @@ fn weigh(concerned: &Concerned, matched: &Matched<'_>, facts: &Facts<'_>) -> Res
                 return Err(Refused::DeniedByRule { policy, rule, at });
             }
             Effect::Allow => {
+                owed.extend(rule.demands.as_ref().map(|demands| Owed {
+                    policy: Arc::clone(policy),
+                    rule: rule.id.clone(),
+                    line: rule.line,
+                    demands: Arc::clone(demands),
+                }));
                 allowing.get_or_insert(place);
             }
         }
@@ -347,5 +431,19 @@ fn applies(policy: &Policy, rule: &Rule, matched: &Matched<'_>, facts: &Facts<'_
 }
 
 fn named(policy: &Policy, rule: &Rule) -> (PolicyName, RuleId, String) {
-    (policy.name.clone(), rule.id.clone(), format!("{}:{}", policy.file.display(), rule.line))
+    (policy.name.clone(), rule.id.clone(), at(policy, rule.line))
+}
+
+fn at(policy: &Policy, line: usize) -> String {
+    format!("{}:{line}", policy.file.display())
+}
+
+fn conflicting(Conflict { one, other, about }: &Conflict<'_>) -> Refused {
+    Refused::ObligationsConflict {
+        policy: one.policy.name.clone(),
+        rule: one.rule.clone(),
+        at: at(&one.policy, one.line),
+        other: other.source(),
+        about: about.clone(),
+    }
 }

@@ -9,12 +9,15 @@ mod decision;
 mod endpoint;
 mod files;
 mod folder;
+mod forced_query;
 mod index;
 mod location;
+mod obligations;
 mod odata;
 mod operations;
 mod pattern;
 mod raw_endpoints;
+mod raw_obligations;
 mod raw_policy;
 mod raw_schedule;
 mod rules;
@@ -29,8 +32,10 @@ pub use cases::CaseResult;
 pub use decision::{Allowed, AllowedBy, Facts, Grants, Refused, Requester, ScheduleUse};
 pub use endpoint::{Endpoint, Matched, NotResolved, Route};
 pub use location::{file_of, lines_of_rule};
+pub use obligations::Obligations;
 pub use odata::{Body, BodyForm, Boundary, boundary_of};
 pub use operations::{Operation, Operations, PartRefused};
+pub use raw_obligations::may_force;
 pub use rules::{Limits, Policy};
 pub use set::{LoadedFile, PolicySet, SnapshotHash};
 pub use store::{PolicyStore, ReloadReport};
@@ -44,6 +49,10 @@ pub fn default_schedule_name() -> Option<ScheduleName> {
     "default".parse().ok()
 }
 
+#[cfg(test)]
+pub(crate) mod double;
+#[cfg(test)]
+mod obligations_tests;
 #[cfg(test)]
 mod rule_tests;
 #[cfg(test)]

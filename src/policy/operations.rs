@@ -82,6 +82,8 @@ pub struct Operation<'p> {
     matched: Matched<'p>,
     /// Method and target of a request inside of another; `None` takes them from the request itself.
     inside: Option<(&'static str, Target)>,
+    /// Whether it came in a batch, be it the only one there.
+    in_batch: bool,
 }
 
 impl<'p> Operation<'p> {
@@ -89,6 +91,12 @@ impl<'p> Operation<'p> {
     #[must_use]
     pub fn matched(&self) -> &Matched<'p> {
         &self.matched
+    }
+
+    /// Whether it is a part of a batch. Its answer comes inside of another then, and what is said of the request as a
+    /// whole is said of the other parts too.
+    pub(super) fn is_in_batch(&self) -> bool {
+        self.in_batch
     }
 
     /// The facts about it, given those about the request that brought it.
@@ -110,7 +118,7 @@ pub struct Operations<'p> {
 
 impl<'p> Operations<'p> {
     fn one(matched: Matched<'p>) -> Self {
-        Self { first: Operation { matched, inside: None }, others: Vec::new() }
+        Self { first: Operation { matched, inside: None, in_batch: false }, others: Vec::new() }
     }
 
     /// The operation that says where the request goes.
@@ -204,12 +212,12 @@ impl PolicySet {
                 let matched = self.map_part(&part, &leads.target)?;
                 let sent = matched.upstream_target(leads.target.query());
                 same_place(batch.endpoint(), &matched, sent == leads.at_the_erp)?;
-                Ok(Operation { matched, inside: Some((part.method, leads.target)) })
+                Ok(Operation { matched, inside: Some((part.method, leads.target)), in_batch: true })
             });
             mapped.map_err(|why| NotResolved::Part { number, why })
         });
         let others = others.collect::<Result<Vec<_>, _>>()?;
-        Ok(Operations { first: Operation { matched: batch, inside: None }, others })
+        Ok(Operations { first: Operation { matched: batch, inside: None, in_batch: false }, others })
     }
 
     fn map_part<'p>(&'p self, part: &odata::Part<'_>, target: &Target) -> Result<Matched<'p>, PartRefused> {
@@ -247,7 +255,7 @@ fn each<'p>(route: &Route<'p>, parts: &[Found<'_>], length: usize) -> Result<Ope
         if !takes_batch_of(endpoint, parts.len()) {
             return Err(refused(PartRefused::BatchNotAllowed(endpoint.id().clone())));
         }
-        Ok(Operation { matched: route.matched(endpoint), inside: None })
+        Ok(Operation { matched: route.matched(endpoint), inside: None, in_batch: true })
     };
     let mut all = parts.iter().zip(1..).map(operation);
     let first = all.next().ok_or(NotResolved::BodyUnreadable(JsonRefused::NotABatch))??;

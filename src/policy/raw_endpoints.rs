@@ -265,7 +265,7 @@ fn read_where(reader: &mut Reader<'_>, node: &Node) -> Option<Vec<(JsonPointer, 
 }
 
 /// A value as JSON knows it: `true` and `1` are no texts, and what YAML readers disagree about must be quoted.
-fn read_value(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<JsonScalar> {
+pub(super) fn read_value(reader: &mut Reader<'_>, node: &Node, what: &str) -> Option<JsonScalar> {
     if let Value::Scalar { text, plain: true } = &node.value {
         match text.as_str() {
             "true" => return Some(JsonScalar::Boolean(true)),

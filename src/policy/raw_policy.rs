@@ -6,7 +6,9 @@ use jiff::Timestamp;
 
 use super::clients::Clients;
 use super::condition::Condition;
+use super::obligations::Demands;
 use super::pattern::EndpointPattern;
+use super::raw_obligations;
 use super::rules::{Effect, Limits};
 use super::yaml::{Fields, Node, Place, Problems, Reader, Source};
 use crate::domain::{PolicyName, RuleId};
@@ -34,6 +36,7 @@ pub(super) struct RawRule {
     pub(super) clients: Option<Clients>,
     pub(super) until: Option<Timestamp>,
     pub(super) condition: Option<Condition>,
+    pub(super) demands: Option<Demands>,
 }
 
 pub(super) fn read(source: &Source, root: &Node) -> Result<RawPolicy, Problems> {
@@ -87,7 +90,8 @@ fn read_rules(reader: &mut Reader<'_>, node: &Node) -> Option<Vec<RawRule>> {
 }
 
 fn read_rule(reader: &mut Reader<'_>, node: &Node) -> Option<RawRule> {
-    let known = ["id", "allow", "deny", "clients", "until", "when", "description"];
+    let own = ["id", "allow", "deny", "clients", "until", "when", "description"];
+    let known = [&own[..], &raw_obligations::KEYS].concat();
     let fields = reader.map(node, "a rule", &known)?;
     let id = reader.required(&fields, "id", "a rule").and_then(|node| reader.parsed::<RuleId>(node, "id"));
     if let Some(node) = fields.get("description") {
@@ -98,9 +102,10 @@ fn read_rule(reader: &mut Reader<'_>, node: &Node) -> Option<RawRule> {
     let clients = fields.get("clients").map(|node| Clients::read(reader, node).ok_or(Unreadable)).transpose();
     let until = fields.get("until").map(|node| read_until(reader, node).ok_or(Unreadable)).transpose();
     let (effect, key, list) = read_effect(reader, node, &fields)?;
+    let demands = raw_obligations::read(reader, &fields, effect);
     let endpoints = read_endpoints(reader, list, key)?;
     let (condition, clients, until) = (condition.ok()?, clients.ok()?, until.ok()?);
-    Some(RawRule { id: id?, place: node.place, effect, endpoints, clients, until, condition })
+    Some(RawRule { id: id?, place: node.place, effect, endpoints, clients, until, condition, demands })
 }
 
 /// A key is there and could not be read; why is among the problems.

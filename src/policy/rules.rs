@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,6 +11,7 @@ use jiff::Timestamp;
 use super::clients::Clients;
 use super::condition::Condition;
 use super::decision::ScheduleUse;
+use super::obligations::Demands;
 use crate::domain::{EndpointId, PolicyName, RuleId};
 
 /// A named file of rules.
@@ -62,6 +64,7 @@ pub(super) struct Rule {
     /// When it ends.
     pub(super) until: Option<Timestamp>,
     pub(super) condition: Option<Condition>,
+    pub(super) demands: Option<Arc<Demands>>,
 }
 
 impl Rule {

@@ -346,8 +346,9 @@ impl Linker {
         if let Some(condition) = raw.condition.as_ref().filter(|_| complete) {
             problems.extend(self.missing_params(condition, &endpoints).map(|why| source.problem(raw.place, why)));
         }
-        let RawRule { id, place, effect, clients, until, condition, .. } = raw;
-        Rule { id, line: place.line, effect, endpoints, clients, until, condition }
+        let RawRule { id, place, effect, clients, until, condition, demands, .. } = raw;
+        let demands = demands.map(Arc::new);
+        Rule { id, line: place.line, effect, endpoints, clients, until, condition, demands }
     }
 
     /// Path parameters that a condition takes and that an endpoint of its rule does not have: it would always fail there.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::{CanonicalPath, PolicyName};
 
-type Texts = Vec<(PathBuf, Vec<u8>)>;
+pub(super) type Texts = Vec<(PathBuf, Vec<u8>)>;
 
 const ENDPOINTS: &str = "version: 1
 upstream: erp
@@ -22,22 +22,22 @@ default:
   windows: [{ days: [mon, tue, wed, thu, fri, sat, sun], from: \"00:00\", to: \"24:00\" }]
 ";
 
-fn texts(files: &[(&str, &str)]) -> Texts {
+pub(super) fn texts(files: &[(&str, &str)]) -> Texts {
     let mut texts: Texts =
         vec![("endpoints/erp.yaml".into(), ENDPOINTS.into()), ("schedule.yaml".into(), SCHEDULE.into())];
     texts.extend(files.iter().map(|(path, text)| (PathBuf::from(path), text.as_bytes().to_vec())));
     texts
 }
 
-fn policy(name: &str, rules: &str) -> String {
+pub(super) fn policy(name: &str, rules: &str) -> String {
     format!("version: 1\npolicy: {name}\nrules: [{rules}]\n")
 }
 
-fn set(files: &[(&str, &str)]) -> PolicySet {
+pub(super) fn set(files: &[(&str, &str)]) -> PolicySet {
     PolicySet::from_texts(&texts(files)).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
-fn decide(set: &PolicySet, grants: &[&str], target: &str) -> Result<Allowed, Refused> {
+pub(super) fn decide(set: &PolicySet, grants: &[&str], target: &str) -> Result<Allowed, Refused> {
     let target = crate::domain::Target::parse(target.as_bytes()).expect("a target");
     let matched = set.route("GET", target.path()).expect("mapped").resolve(None).expect("one endpoint");
     let names: Vec<PolicyName> = grants.iter().map(|name| name.parse().expect("a name")).collect();

@@ -67,7 +67,7 @@ pub(super) async fn answer(gateway: &Gateway, session: &mut Session, error: &Err
         }
     }
     let Some((code, detail)) = &exchange.failure else { return 0 };
-    if session.response_written().is_some() {
+    if session.response_written().is_some_and(|head| !head.status.is_informational()) {
         return 0; // too late for words: closing the connection tells the client that the answer is not whole
     }
     let mut denial = Denial::new(Step::UpstreamSession, *code, detail.clone());

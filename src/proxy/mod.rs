@@ -4,6 +4,7 @@ mod body;
 mod connection;
 mod failure;
 mod head_watch;
+mod held;
 mod listener;
 mod local;
 mod outgoing;

@@ -32,15 +32,23 @@ pub(super) fn request(
             request.insert_header(name, value.clone())?;
         }
     }
-    // What is looked into must come uncompressed.
+    let obligations = admission.obligations();
+    // What is looked into must come uncompressed; what is masked, whole too.
     let plain_only = upstream.looks_into_answers();
+    let masks = obligations.masks();
     for (name, value) in &from_client.headers {
-        if plain_only && *name == header::ACCEPT_ENCODING {
+        if plain_only && *name == header::ACCEPT_ENCODING || masks && relay::yields_to_mask(name, &from_client.method) {
             continue;
         }
         if relay::forwards_request_header(name, &upstream.forward_headers) {
             request.append_header(name.clone(), value.clone())?;
         }
+    }
+    if masks {
+        request.insert_header(header::ACCEPT_ENCODING, "identity")?;
+    }
+    for (name, value) in obligations.headers() {
+        request.insert_header(name.clone(), value.clone())?;
     }
     request.insert_header(REQUEST_ID, text(&admission.id().to_string())?)?;
     let trace = relay::trace_parent(from_client.headers.get(TRACE_PARENT), entropy);

@@ -16,6 +16,7 @@ use crate::relay::{Answer, Exchange};
 use crate::upstream::{Loss, loss};
 
 use super::failure::{self, CUT, SESSION_LOST};
+use super::held::Held;
 use super::peer::{Attempts, Broken, NoAttempt};
 use super::{Gateway, connection, local, outgoing, respond};
 
@@ -24,6 +25,8 @@ use super::{Gateway, connection, local, outgoing, respond};
 pub struct Context {
     /// The relay, once the request is admitted.
     pub(super) exchange: Option<Exchange>,
+    /// The answer, where it is held back until it is masked.
+    held: Option<Held>,
     /// Which peers it was sent to.
     attempts: Attempts,
     _in_flight: InFlight,
@@ -51,7 +54,7 @@ impl ProxyHttp for Gateway {
     fn new_ctx(&self) -> Context {
         self.in_flight.fetch_add(1, Ordering::AcqRel);
         let in_flight = InFlight(Arc::clone(&self.in_flight));
-        Context { exchange: None, attempts: Attempts::default(), _in_flight: in_flight }
+        Context { exchange: None, held: None, attempts: Attempts::default(), _in_flight: in_flight }
     }
 
     /// No compression and no other module: what the ERP sends is what the client gets.
@@ -96,6 +99,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
+        context.held = None;
         let exchange = admitted(&mut context.exchange)?;
         // The request may have waited for a session: does the right to relay still hold?
         self.may_go_on(exchange, &context.attempts)?;
@@ -162,12 +166,14 @@ impl ProxyHttp for Gateway {
 
     async fn response_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
         let exchange = admitted(&mut context.exchange)?;
-        outgoing::response(response, exchange, &self.settings)
+        outgoing::response(response, exchange, &self.settings)?;
+        context.held = Held::of(session, response, &exchange.admission)?;
+        Ok(())
     }
 
     fn response_body_filter(
@@ -179,7 +185,10 @@ impl ProxyHttp for Gateway {
     ) -> Result<Option<Duration>> {
         let exchange = admitted(&mut context.exchange)?;
         self.may_go_on(exchange, &context.attempts)?;
-        exchange.response_chunk(chunk.as_deref().unwrap_or_default());
+        match &mut context.held {
+            Some(held) => held.push(&chunk.take().unwrap_or_default(), exchange)?,
+            None => exchange.response_chunk(chunk.as_deref().unwrap_or_default()),
+        }
         Ok(None)
     }
 
@@ -222,13 +231,14 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
+        let broken = error.is_some() || self.send_held(session, context).await.is_err();
         connection::waiting_for_next_head();
         if let Some(exchange) = context.exchange.take() {
             let status = session.response_written().map(|head| head.status.as_u16());
             if exchange.says_session_is_lost() {
                 exchange.admission.forget_session(&self.gate);
             }
-            exchange.close(status, error.is_some(), &self.gate.redactor, &self.gate.clock);
+            exchange.close(status, broken, &self.gate.redactor, &self.gate.clock);
         }
     }
 
@@ -240,6 +250,18 @@ impl ProxyHttp for Gateway {
 }
 
 impl Gateway {
+    /// Sends the answer that is held back, or says why not. Nothing else of it has left yet.
+    async fn send_held(&self, session: &mut Session, context: &mut Context) -> Result<()> {
+        let Some(held) = context.held.take() else { return Ok(()) };
+        let attempts = &context.attempts;
+        let exchange = admitted(&mut context.exchange)?;
+        let sent = held.send(session, exchange, |exchange| self.may_go_on(exchange, attempts)).await;
+        if let Err(error) = &sent {
+            failure::answer(self, session, error, context).await;
+        }
+        sent
+    }
+
     /// Stops a relay whose right to go on has ended, or whose time is up.
     fn may_go_on(&self, exchange: &mut Exchange, attempts: &Attempts) -> Result<()> {
         exchange.admission.still_holds(&self.gate).map_err(|cut| {

@@ -132,6 +132,7 @@ const fn oauth_error_of(code: Code) -> &'static str {
         | Code::UpstreamAppError
         | Code::UpstreamSessionFailed
         | Code::UpstreamProtocolError
+        | Code::ResponseWithheld
         | Code::UpstreamTimeout => "temporarily_unavailable",
         Code::BadRequest
         | Code::AmbiguousPath

@@ -113,11 +113,21 @@ impl Exchange {
 
     /// A piece of the answer's body passes.
     pub fn response_chunk(&mut self, chunk: &[u8]) {
-        self.response.push(chunk);
-        self.admission.bytes_left(chunk.len());
+        self.answer_arrives(chunk);
+        self.answer_leaves(chunk);
+    }
+
+    /// A piece of the answer's body has come from the ERP.
+    pub fn answer_arrives(&mut self, chunk: &[u8]) {
         if let Some(watch) = &mut self.watch {
             watch.push(chunk);
         }
+    }
+
+    /// A piece of the answer's body leaves to the client. Only what leaves is counted and shown in the audit row.
+    pub fn answer_leaves(&mut self, chunk: &[u8]) {
+        self.response.push(chunk);
+        self.admission.bytes_left(chunk.len());
     }
 
     /// The ERP's answer, which is over, said in its body that the session is gone.

@@ -502,9 +502,14 @@ fn more_requests_at_once_than_allowed_are_told_to_come_back() {
 /// Codes that the tests of this file and its neighbours see; a new code wants a test.
 #[test]
 fn every_code_has_a_test() {
-    let sources =
-        [include_str!("gate.rs"), include_str!("token.rs"), include_str!("lifecycle.rs"), include_str!("upstreams.rs")]
-            .concat();
+    let sources = [
+        include_str!("gate.rs"),
+        include_str!("token.rs"),
+        include_str!("lifecycle.rs"),
+        include_str!("obligations.rs"),
+        include_str!("upstreams.rs"),
+    ]
+    .concat();
     // A defect of the gateway cannot be provoked on purpose.
     let untestable = [Code::InternalError];
     let missing: Vec<_> = Code::ALL

@@ -21,6 +21,7 @@ mod explain;
 mod faults;
 mod gate;
 mod lifecycle;
+mod obligations;
 mod ops;
 mod peers;
 mod relay;

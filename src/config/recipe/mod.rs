@@ -39,6 +39,13 @@ pub struct Recipe {
     pub attempts_per_minute: u32,
 }
 
+impl Recipe {
+    /// The headers that a session sets, on every request or on some; `Cookie` is not among them.
+    pub fn injected_names(&self) -> impl Iterator<Item = &HeaderName> {
+        self.inject.headers.iter().chain(&self.inject.write_headers).map(|header| &header.name)
+    }
+}
+
 /// Whose ERP user signs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SecretsOf {

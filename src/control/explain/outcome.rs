@@ -115,6 +115,9 @@ fn ended(outcome: &StoredOutcome) -> String {
     let code = outcome.code.as_deref().map_or_else(String::new, |code| format!(", {}", meant(code)));
     match End::from_text(&outcome.ended) {
         Some(End::Completed) => format!("The answer was passed on whole{with}{code}."),
+        Some(End::Failed) if outcome.code.as_deref() == Some(Code::ResponseWithheld.as_str()) => {
+            format!("The ERP's answer was withheld; the client was answered{with}{code}.")
+        }
         Some(End::Failed) => format!("There was no answer to pass on; the client was answered{with}{code}."),
         Some(End::Aborted) => format!("The client or the ERP broke off{code}."),
         Some(End::Cut) => format!("An operator's act stopped it on its way{code}."),

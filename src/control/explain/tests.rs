@@ -257,6 +257,15 @@ fn the_exchange_is_told_for_every_end() {
     ] {
         assert!(said.contains(part), "no `{part}` in {said}");
     }
+    let withheld = StoredOutcome {
+        status: Some(502),
+        code: Some(Code::ResponseWithheld.as_str().into()),
+        ..exchange(End::Failed)
+    };
+    let said = outcome::sentences(&allowed(Some(withheld))).join(" ");
+    let part = "The ERP's answer was withheld; the client was answered with status 502, code `response_withheld`: the answer \
+                may not be passed on (the policies say so).";
+    assert!(said.contains(part), "{said}");
     for (end, part) in [
         (End::Aborted, "The client or the ERP broke off."),
         (End::Cut, "An operator's act stopped it on its way."),

@@ -60,7 +60,7 @@ fn decide(set: &PolicySet, grants: &[&str]) -> Result<(String, String), Refused>
     let matched = route.resolve(None).expect("one endpoint");
     let names: Vec<PolicyName> = grants.iter().map(|name| name.parse().expect("a name")).collect();
     let now = Timestamp::UNIX_EPOCH;
-    let facts = Facts { method: "GET", path: target.path(), query: None, client: None, now };
+    let facts = Facts::new("GET", target.path(), None, now);
     let allowed = set.decide(&matched, Grants::Bounded(&mut names.iter()), &facts)?;
     Ok((allowed.endpoint().id().to_string(), allowed.by().first().expect("one").name()))
 }
