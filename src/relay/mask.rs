@@ -86,8 +86,14 @@ impl KeptBody {
         if let Some(unfit) = self.unfit {
             return Err(unfit);
         }
-        if self.bytes.len().saturating_add(piece.len()) > self.longest {
+        let length = self.bytes.len().saturating_add(piece.len());
+        if length > self.longest {
             return Err(Withheld::TooLong(self.longest));
+        }
+        if length > self.bytes.capacity() {
+            // Twice as much each time, but never more than can be needed.
+            let room = self.bytes.capacity().saturating_mul(2).clamp(length, self.longest);
+            self.bytes.reserve_exact(room.saturating_sub(self.bytes.len()));
         }
         self.bytes.extend_from_slice(piece);
         Ok(())
@@ -236,6 +242,12 @@ mod tests {
         let mut kept = kept(200, &[JSON, ("content-length", "99999999999")]);
         assert!(kept.bytes.capacity() <= 100);
         assert!(kept.push(&[b' '; 4096]).is_err() && kept.length() == 0);
+        let mut in_pieces = KeptBody { bytes: Vec::new(), longest: 100, unfit: None };
+        for _ in 0..100 {
+            in_pieces.push(b" ").expect("fits");
+            assert!(in_pieces.bytes.capacity() <= 100);
+        }
+        assert_eq!(in_pieces.push(b" "), Err(Withheld::TooLong(100)));
     }
 
     #[test]

@@ -176,10 +176,16 @@ impl Work<'_, '_> {
     }
 
     fn push(&mut self, bytes: &[u8]) {
-        self.too_long |= self.out.len().saturating_add(bytes.len()) > self.longest;
-        if !self.too_long {
-            self.out.extend_from_slice(bytes);
+        let length = self.out.len().saturating_add(bytes.len());
+        self.too_long |= length > self.longest;
+        if self.too_long {
+            return;
         }
+        if length > self.out.capacity() {
+            let room = self.out.capacity().saturating_mul(2).clamp(length, self.longest);
+            self.out.reserve_exact(room.saturating_sub(self.out.len()));
+        }
+        self.out.extend_from_slice(bytes);
     }
 
     fn finish(mut self) -> Result<Vec<u8>, NotMasked> {
