@@ -210,7 +210,7 @@ impl App {
     /// Whatever keeps the gateway from starting; nothing listens then.
     pub fn build(config: &Config, world: &World) -> Result<Self, StartError> {
         let core = Core::open(config, world)?;
-        check_upstreams(config, &core.control.policies)?;
+        check_policies(config, &core.control.policies)?;
         let Outbound { sessions, peers } = core.outbound(config, world)?;
         let control = Arc::new(core.control.with_sessions(Arc::clone(&sessions)));
         let gate = Arc::new(Gate::new(GateParts {
@@ -303,8 +303,11 @@ impl App {
     }
 }
 
-/// Policies and configuration fit together.
-fn check_upstreams(config: &Config, policies: &PolicyStore) -> Result<(), StartError> {
+/// Whether the policies fit the upstreams of the configuration.
+///
+/// # Errors
+/// When an endpoint leads to no upstream, or a rule forces a header that an upstream's session sets.
+pub fn check_policies(config: &Config, policies: &PolicyStore) -> Result<(), StartError> {
     let set = policies.current();
     if let Some(endpoint) = set.endpoints().iter().find(|endpoint| !config.upstreams.contains_key(endpoint.upstream()))
     {

@@ -33,6 +33,7 @@ pub(super) fn check(sources: &Sources, arguments: &Check) -> Result<ExitCode, Fa
     let config = Config::load(sources).map_err(Failure::invalid)?;
     let policies = PolicyStore::open(&config.policies.directory).map_err(Failure::invalid)?;
     config.app_key.texts().map_err(Failure::invalid)?;
+    app::check_policies(&config, &policies).map_err(Failure::invalid)?;
     app::check_certificates(&config, &world()).map_err(Failure::invalid)?;
     if arguments.print {
         line(config.print().trim_end())?;

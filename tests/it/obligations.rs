@@ -15,6 +15,7 @@ use crate::support::erp::{Asked, Erp, answer, hang_up};
 use crate::support::gateway::{Gateway, Setup, config};
 use crate::support::http::{self, Connection, Response, find};
 use crate::support::http2::Http2Erp;
+use crate::support::process::{self, Serving};
 use crate::support::recorder::Recorder;
 
 const ENDPOINTS: &str = "version: 1
@@ -443,6 +444,10 @@ rules:
         "rule `reader/read` forces the header `x-erp-session`, which the session of upstream `erp` sets; one of them must go"
     );
 
+    let check = process::run(folder.path(), &["check"], "");
+    assert!(!check.status.success());
+    assert!(String::from_utf8_lossy(&check.stderr).contains(&refused), "{check:?}");
+
     // An edit while the gateway runs.
     let scene = Scene::new(|_, out| answer(out, 200, "{}"));
     std::fs::write(scene.gateway.folder.path().join("policies/reader.yaml"), takes).expect("written");
@@ -521,22 +526,47 @@ fn a_kill_switch_stops_an_answer_that_is_held_back() {
     scene.assert_secret_is_nowhere(&response);
 }
 
-#[test]
-fn an_endless_answer_is_withheld_when_it_is_too_long() {
+/// An ERP whose answers never end, and how many bytes it could send.
+fn endless_erp() -> (Erp, Arc<AtomicUsize>) {
     let sent = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&sent);
-    let scene = Scene::new(move |_, out| {
+    let erp = Erp::plain(move |_, out| {
         out.write_all(format!("HTTP/1.1 200 OK\r\n{JSON}\r\nTransfer-Encoding: chunked\r\n\r\n").as_bytes())?;
         loop {
             out.write_all(format!("1000\r\n{}\r\n", " ".repeat(4096)).as_bytes())?;
             counted.fetch_add(4096, Ordering::Relaxed);
         }
     });
-    let response = scene.get("/v1/parties");
-    scene.withheld(&response, "it is longer than the 4096 bytes");
+    (erp, sent)
+}
+
+#[test]
+fn endless_answers_are_withheld_in_constant_memory() {
+    let (erp, sent) = endless_erp();
+    let wide = READER.replace("max_bytes: 4KiB", "max_bytes: 1MiB");
+    let gateway = setup(erp.address()).policy("reader.yaml", &wide).start();
+    gateway.set_api_key("erp-side-key-1");
+    let issued = gateway.issue("acme", &["reader"]);
+    let folder = gateway.hand_over();
+    let serving = Serving::start(folder.path());
+    let bearer = format!("Bearer {}", issued.token(serving.address));
+    let ask = || {
+        let response = http::once(serving.address, "GET", "/v1/parties", &[("Authorization", &bearer)], None);
+        assert_eq!((response.status, response.code().as_str()), (502, "response_withheld"), "{}", response.text());
+    };
+    ask();
+    let before = serving.resident();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| (0..5).for_each(|_| ask()));
+        }
+    });
+    let more = serving.resident().saturating_sub(before);
+    // Eight at once, each at most three times what may be kept.
+    assert!(more < 8 * 3 * (1 << 20), "{} KiB more", more >> 10);
     let sent = sent.load(Ordering::Relaxed);
-    // What the buffers of the sockets and one pipe of Pingora's take in.
-    assert!(sent < 16 * 1024 * 1024, "the ERP could send {sent} bytes");
+    // What is kept, and what the buffers of the sockets take in besides.
+    assert!(sent < 41 * (16 << 20), "the ERP could send {sent} bytes");
 }
 
 #[test]
