@@ -266,6 +266,37 @@ mod cases {
     }
 }
 
+/// The files of the document's section, each a block that begins with its path.
+fn files_of_the_document() -> Vec<(PathBuf, Vec<u8>)> {
+    let document = include_str!("../../docs/policies.md");
+    let section = document.split("\n## Obligations\n").nth(1).expect("the section");
+    let section = section.split("\n## ").next().expect("a text");
+    let blocks = section.split("\n```yaml\n").skip(1).map(|rest| rest.split("\n```").next().expect("a block"));
+    let file = |block: &str| {
+        let path = block.lines().next().and_then(|line| line.strip_prefix("# policies/")).expect("a path");
+        (PathBuf::from(path), format!("{block}\n").into_bytes())
+    };
+    blocks.map(file).collect()
+}
+
+#[test]
+fn what_the_document_shows_loads_and_its_cases_come_out_as_written() {
+    let mut files = files_of_the_document();
+    assert_eq!(files.len(), 2);
+    for (path, text) in [
+        ("endpoints/erp.yaml", include_str!("../../policies/endpoints/erp.yaml")),
+        ("schedule.yaml", include_str!("../../policies/schedule.yaml")),
+    ] {
+        files.push((path.into(), text.into()));
+    }
+    let set = PolicySet::from_texts(&files).unwrap_or_else(|problems| panic!("{problems}"));
+    let results = set.run_cases();
+    assert_eq!(results.len(), 2);
+    for result in results {
+        assert_eq!(result.difference, None, "{}", result.name);
+    }
+}
+
 mod batches {
     use super::*;
 

@@ -178,6 +178,16 @@ mod tests {
     }
 
     #[test]
+    fn no_rule_forces_a_header_that_never_passes() {
+        for never in NEVER.iter().copied().chain(["x-forwarded-for", "x-forwarded-host", "x-erp-access-cause"]) {
+            assert!(!crate::policy::may_force(&name(never)), "{never}");
+        }
+        for may in ["x-company", "accept", "accept-language", "prefer", "user-agent"] {
+            assert!(crate::policy::may_force(&name(may)), "{may}");
+        }
+    }
+
+    #[test]
     fn the_erps_session_and_software_do_not_reach_the_client() {
         for dropped in ["set-cookie", "www-authenticate", "server", "x-powered-by"] {
             assert!(!keeps_response_header(&name(dropped)), "{dropped}");
