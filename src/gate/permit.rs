@@ -132,9 +132,8 @@ fn decide(
             Refused::ConditionFailed { .. } => denial.recorded_as(Code::ConditionFailed),
             Refused::NoRuleMatched
             | Refused::DeniedByRule { .. }
-            | Refused::ObligationsConflict { .. }
-            | Refused::ObligationInBatch { .. }
-            | Refused::PolicyBroken { .. } => denial,
+            | Refused::PolicyBroken { .. }
+            | Refused::Unfulfillable(_) => denial,
         }
     })
 }
@@ -157,8 +156,7 @@ fn refused_because(refused: &Refused, credential: &Credential, now: Timestamp) -
         }
         Refused::DeniedByRule { .. }
         | Refused::ConditionFailed { .. }
-        | Refused::ObligationsConflict { .. }
-        | Refused::ObligationInBatch { .. }
+        | Refused::Unfulfillable(_)
         | Refused::PolicyBroken { .. } => refused.to_string(),
     }
 }

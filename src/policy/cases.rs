@@ -6,6 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 use super::decision::{Allowed, Facts, Grants, Refused, ScheduleUse};
+use super::obligations::Unfulfillable;
 use super::odata::Body;
 use super::set::PolicySet;
 use super::surroundings::{self, Surroundings};
@@ -245,8 +246,8 @@ fn reason_of(refused: &Refused) -> &'static str {
         Refused::NoRuleMatched => "not_granted",
         Refused::DeniedByRule { .. } => "denied_by_rule",
         Refused::ConditionFailed { .. } => "condition_failed",
-        Refused::ObligationsConflict { .. } => "obligations_conflict",
-        Refused::ObligationInBatch { .. } => "obligation_in_batch",
+        Refused::Unfulfillable(Unfulfillable::Conflict { .. }) => "obligations_conflict",
+        Refused::Unfulfillable(Unfulfillable::InBatch { .. }) => "obligation_in_batch",
         Refused::PolicyBroken { .. } => "policy_broken",
     }
 }

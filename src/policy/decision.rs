@@ -10,8 +10,7 @@ use jiff::Timestamp;
 use super::condition::Condition;
 use super::endpoint::{Endpoint, Matched};
 use super::index::Concerned;
-use super::obligations::{Conflict, Obligations, Owed};
-use super::operations::Operation;
+use super::obligations::{Obligations, Owed, Unfulfillable};
 use super::rules::{Effect, Policy, Rule};
 use super::set::PolicySet;
 use crate::directory::{Account, Credential, CredentialKind};
@@ -233,34 +232,9 @@ pub enum Refused {
         /// What went wrong.
         message: String,
     },
-    /// Two allowing rules demand what cannot be done both.
-    #[error("rules `{policy}/{rule}` ({at}) and `{other}` force {about} to different values")]
-    ObligationsConflict {
-        /// The policy of the first.
-        policy: PolicyName,
-        /// The first rule.
-        rule: RuleId,
-        /// File and line of the first.
-        at: String,
-        /// The other rule.
-        other: String,
-        /// What they force.
-        about: String,
-    },
-    /// An allowing rule demands something of a part of a batch.
-    #[error(
-        "rule `{policy}/{rule}` ({at}) demands {demands}, which cannot be done for a part of a batch; it passes alone"
-    )]
-    ObligationInBatch {
-        /// The policy.
-        policy: PolicyName,
-        /// The rule.
-        rule: RuleId,
-        /// File and line.
-        at: String,
-        /// What it demands.
-        demands: String,
-    },
+    /// What the allowing rules demand cannot be done.
+    #[error(transparent)]
+    Unfulfillable(#[from] Unfulfillable),
     /// A granted policy's file is broken and there is no earlier version.
     #[error("the file of the granted policy `{policy}` is broken")]
     PolicyBroken {
@@ -275,10 +249,9 @@ impl Refused {
     pub fn policy(&self) -> Option<&PolicyName> {
         match self {
             Self::NoRuleMatched => None,
+            Self::Unfulfillable(why) => Some(why.policy()),
             Self::DeniedByRule { policy, .. }
             | Self::ConditionFailed { policy, .. }
-            | Self::ObligationsConflict { policy, .. }
-            | Self::ObligationInBatch { policy, .. }
             | Self::PolicyBroken { policy } => Some(policy),
         }
     }
@@ -288,10 +261,8 @@ impl Refused {
     pub fn rule(&self) -> Option<&RuleId> {
         match self {
             Self::NoRuleMatched | Self::PolicyBroken { .. } => None,
-            Self::DeniedByRule { rule, .. }
-            | Self::ConditionFailed { rule, .. }
-            | Self::ObligationsConflict { rule, .. }
-            | Self::ObligationInBatch { rule, .. } => Some(rule),
+            Self::Unfulfillable(why) => Some(why.rule()),
+            Self::DeniedByRule { rule, .. } | Self::ConditionFailed { rule, .. } => Some(rule),
         }
     }
 }
@@ -323,34 +294,8 @@ impl PolicySet {
             return Err(Refused::NoRuleMatched);
         }
         by.sort_by(|one, other| one.order().cmp(&other.order()));
-        let obligations = Obligations::of(owed);
-        match obligations.conflict() {
-            Some(conflict) => Err(conflicting(&conflict)),
-            None => Ok(Allowed { endpoint: Arc::clone(matched.shared_endpoint()), by, obligations }),
-        }
-    }
-
-    /// Decides about one operation of a request; `request` are the facts about the request that brought it.
-    ///
-    /// # Errors
-    /// When it is not allowed, or is in a batch and a rule demands something of it.
-    pub fn decide_operation(
-        &self,
-        operation: &Operation<'_>,
-        grants: Grants<'_>,
-        request: Facts<'_>,
-    ) -> Result<Allowed, Refused> {
-        let allowed = self.decide(operation.matched(), grants, &operation.facts(request))?;
-        match allowed.obligations.first() {
-            // SECURITY: a pointer would be looked up in the answer to the batch, where it leads nowhere.
-            Some(owed) if operation.is_in_batch() => {
-                let (policy, rule) = (owed.policy.name.clone(), owed.rule.clone());
-                let demands = allowed.obligations.in_words().into_iter().map(|word| format!("`{word}`"));
-                let demands = demands.collect::<Vec<_>>().join(", ");
-                Err(Refused::ObligationInBatch { policy, rule, at: at(&owed.policy, owed.line), demands })
-            }
-            Some(_) | None => Ok(allowed),
-        }
+        let obligations = Obligations::of(owed)?;
+        Ok(Allowed { endpoint: Arc::clone(matched.shared_endpoint()), by, obligations })
     }
 
     /// Whether a rule of these policies looks at the query of a request at this endpoint.
@@ -404,12 +349,7 @@ fn weigh(
                 return Err(Refused::DeniedByRule { policy, rule, at });
             }
             Effect::Allow => {
-                owed.extend(rule.demands.as_ref().map(|demands| Owed {
-                    policy: Arc::clone(policy),
-                    rule: rule.id.clone(),
-                    line: rule.line,
-                    demands: Arc::clone(demands),
-                }));
+                owed.extend(Owed::by(policy, rule));
                 allowing.get_or_insert(place);
             }
         }
@@ -431,19 +371,5 @@ fn applies(policy: &Policy, rule: &Rule, matched: &Matched<'_>, facts: &Facts<'_
 }
 
 fn named(policy: &Policy, rule: &Rule) -> (PolicyName, RuleId, String) {
-    (policy.name.clone(), rule.id.clone(), at(policy, rule.line))
-}
-
-fn at(policy: &Policy, line: usize) -> String {
-    format!("{}:{line}", policy.file.display())
-}
-
-fn conflicting(Conflict { one, other, about }: &Conflict<'_>) -> Refused {
-    Refused::ObligationsConflict {
-        policy: one.policy.name.clone(),
-        rule: one.rule.clone(),
-        at: at(&one.policy, one.line),
-        other: other.source(),
-        about: about.clone(),
-    }
+    (policy.name.clone(), rule.id.clone(), format!("{}:{}", policy.file.display(), rule.line))
 }

@@ -32,7 +32,7 @@ pub use cases::CaseResult;
 pub use decision::{Allowed, AllowedBy, Facts, Grants, Refused, Requester, ScheduleUse};
 pub use endpoint::{Endpoint, Matched, NotResolved, Route};
 pub use location::{file_of, lines_of_rule};
-pub use obligations::Obligations;
+pub use obligations::{Obligations, Unfulfillable};
 pub use odata::{Body, BodyForm, Boundary, boundary_of};
 pub use operations::{Operation, Operations, PartRefused};
 pub use raw_obligations::may_force;

@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
+use super::decision::{Allowed, Facts, Grants, Refused};
 use super::forced_query;
+use super::operations::Operation;
 use super::rules::{Policy, Rule};
 use super::set::PolicySet;
-use crate::domain::{MaskPointer, Masked, NotMasked, RuleId, UpstreamName, mask_json};
+use crate::domain::{MaskPointer, Masked, NotMasked, PolicyName, RuleId, UpstreamName, mask_json};
 
 /// What one rule demands.
 #[derive(Debug, Default)]
@@ -36,15 +38,25 @@ pub(super) struct Mask {
 /// What one allowing rule demands of the request at hand.
 #[derive(Debug, Clone)]
 pub(super) struct Owed {
-    pub(super) policy: Arc<Policy>,
-    pub(super) rule: RuleId,
-    pub(super) line: usize,
-    pub(super) demands: Arc<Demands>,
+    policy: Arc<Policy>,
+    rule: RuleId,
+    line: usize,
+    demands: Arc<Demands>,
 }
 
 impl Owed {
+    /// What this rule demands, where it demands something.
+    pub(super) fn by(policy: &Arc<Policy>, rule: &Rule) -> Option<Self> {
+        let demands = Arc::clone(rule.demands.as_ref()?);
+        Some(Self { policy: Arc::clone(policy), rule: rule.id.clone(), line: rule.line, demands })
+    }
+
+    fn named(&self) -> (PolicyName, RuleId, String) {
+        (self.policy.name.clone(), self.rule.clone(), format!("{}:{}", self.policy.file.display(), self.line))
+    }
+
     /// `policy/rule`.
-    pub(super) fn source(&self) -> String {
+    fn source(&self) -> String {
         format!("{}/{}", self.policy.name(), self.rule)
     }
 
@@ -63,13 +75,55 @@ impl Owed {
     }
 }
 
-/// Two rules demand what cannot be done both.
-#[derive(Debug)]
-pub(super) struct Conflict<'o> {
-    pub(super) one: &'o Owed,
-    pub(super) other: &'o Owed,
-    /// What they force to different values.
-    pub(super) about: String,
+/// What the allowing rules demand cannot be done for the request, so it is denied.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unfulfillable {
+    /// Two rules force one thing to different values.
+    #[error("rules `{policy}/{rule}` ({at}) and `{other}` force {about} to different values")]
+    Conflict {
+        /// The policy of the first.
+        policy: PolicyName,
+        /// The first rule.
+        rule: RuleId,
+        /// File and line of the first.
+        at: String,
+        /// The other rule.
+        other: String,
+        /// What they force.
+        about: String,
+    },
+    /// A rule demands something of a part of a batch.
+    #[error(
+        "rule `{policy}/{rule}` ({at}) demands {demands}, which cannot be done for a part of a batch; it passes alone"
+    )]
+    InBatch {
+        /// The policy.
+        policy: PolicyName,
+        /// The rule.
+        rule: RuleId,
+        /// File and line.
+        at: String,
+        /// What is demanded.
+        demands: String,
+    },
+}
+
+impl Unfulfillable {
+    /// The policy of the rule that is named first.
+    #[must_use]
+    pub fn policy(&self) -> &PolicyName {
+        match self {
+            Self::Conflict { policy, .. } | Self::InBatch { policy, .. } => policy,
+        }
+    }
+
+    /// The rule that is named first.
+    #[must_use]
+    pub fn rule(&self) -> &RuleId {
+        match self {
+            Self::Conflict { rule, .. } | Self::InBatch { rule, .. } => rule,
+        }
+    }
 }
 
 /// Everything that the rules allowing one request demand. Usually nothing, and then it holds no memory.
@@ -78,27 +132,18 @@ pub struct Obligations(Vec<Owed>);
 
 impl Obligations {
     /// Sorted by policy and rule, so that the order of grants and rules changes nothing.
-    pub(super) fn of(mut owed: Vec<Owed>) -> Self {
+    pub(super) fn of(mut owed: Vec<Owed>) -> Result<Self, Unfulfillable> {
         owed.sort_by(|one, other| (one.policy.name(), &one.rule).cmp(&(other.policy.name(), &other.rule)));
-        Self(owed)
-    }
-
-    /// Two rules that force one thing to different values.
-    pub(super) fn conflict(&self) -> Option<Conflict<'_>> {
-        let mut rest = self.0.as_slice();
+        let mut rest = owed.as_slice();
         while let Some((one, others)) = rest.split_first() {
             let found = others.iter().find_map(|other| Some((other, differing(&one.demands, &other.demands)?)));
             if let Some((other, about)) = found {
-                return Some(Conflict { one, other, about });
+                let (policy, rule, at) = one.named();
+                return Err(Unfulfillable::Conflict { policy, rule, at, other: other.source(), about });
             }
             rest = others;
         }
-        None
-    }
-
-    /// The first rule that demands something.
-    pub(super) fn first(&self) -> Option<&Owed> {
-        self.0.first()
+        Ok(Self(owed))
     }
 
     /// Whether nothing is demanded.
@@ -183,6 +228,29 @@ impl fmt::Display for Obligations {
 }
 
 impl PolicySet {
+    /// Decides about one operation of a request; `request` are the facts about the request that brought it.
+    ///
+    /// # Errors
+    /// When it is not allowed, or is in a batch and a rule demands something of it.
+    pub fn decide_operation(
+        &self,
+        operation: &Operation<'_>,
+        grants: Grants<'_>,
+        request: Facts<'_>,
+    ) -> Result<Allowed, Refused> {
+        let allowed = self.decide(operation.matched(), grants, &operation.facts(request))?;
+        let obligations = allowed.obligations();
+        match obligations.0.first() {
+            // SECURITY: a pointer would be looked up in the answer to the batch, where it leads nowhere.
+            Some(owed) if operation.is_in_batch() => {
+                let (policy, rule, at) = owed.named();
+                let demands: Vec<String> = obligations.in_words().iter().map(|word| format!("`{word}`")).collect();
+                Err(Unfulfillable::InBatch { policy, rule, at, demands: demands.join(", ") }.into())
+            }
+            Some(_) | None => Ok(allowed),
+        }
+    }
+
     /// The rule that forces this header on requests to this upstream, as `policy/rule`, where one does.
     #[must_use]
     pub fn rule_forcing(&self, header: &HeaderName, upstream: &UpstreamName) -> Option<String> {

@@ -266,6 +266,28 @@ mod cases {
     }
 }
 
+#[test]
+fn the_mask_of_a_policy_that_is_closed_holds_while_another_lets_the_request_through() {
+    let schedule = "version: 1
+night: { time_zone: UTC, windows: [{ days: [mon, tue, wed, thu, fri, sat, sun], from: \"22:00\", to: \"23:00\" }] }
+";
+    let by_night = with(MASK).replace("rules:", "schedule: night\nrules:");
+    let always = policy("b", "{ id: read, allow: [orders.read] }").replace("rules:", "schedule: exempt\nrules:");
+    let case = "version: 1
+cases:
+  - name: noon
+    grants: [a, b]
+    request: { method: GET, path: /v1/orders/1, at: 2026-11-23T12:00:00Z }
+    expect: { decision: allowed, rule: b/read, obligations: [mask /bank_account, mask /lines/*/cost] }
+";
+    let mut files = texts(&[("a.yaml", &by_night), ("b.yaml", &always), ("cases/a.yaml", case)]);
+    files.retain(|(path, _)| !path.ends_with("schedule.yaml"));
+    files.push(("schedule.yaml".into(), schedule.into()));
+    let set = PolicySet::from_texts(&files).unwrap_or_else(|problems| panic!("{problems}"));
+    let results = set.run_cases();
+    assert_eq!(results.iter().map(|result| result.difference.clone()).collect::<Vec<_>>(), [None]);
+}
+
 /// The files of the document's section, each a block that begins with its path.
 fn files_of_the_document() -> Vec<(PathBuf, Vec<u8>)> {
     let document = include_str!("../../docs/policies.md");
