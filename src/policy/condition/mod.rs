@@ -113,24 +113,26 @@ fn is_secret_header(name: &str) -> bool {
     SECRET_HEADERS.contains(&name)
 }
 
+/// Where a part stands, in characters; the library counts bytes.
 fn at(source: &SourceInfo, part: u64) -> Option<usize> {
-    source.offset_for(part).and_then(|(start, _)| usize::try_from(start).ok())
+    let (start, _) = source.offset_for(part)?;
+    source.source.get(..usize::try_from(start).ok()?).map(|before| before.chars().count())
 }
 
 fn unreadable(source: &str, errors: &cel::ParseErrors) -> Vec<Wrong> {
     let wrong = errors.errors.iter().take(3).map(|error| {
-        let line = error.pos.0.checked_sub(1).and_then(|line| usize::try_from(line).ok());
-        let before =
-            line.map(|line| source.split_inclusive('\n').take(line).map(|line| line.chars().count()).sum::<usize>());
-        let column = usize::try_from(error.pos.1).ok();
         let message = error.msg.lines().next().unwrap_or_default();
         let message: String = message.chars().take(200).flat_map(char::escape_debug).collect();
-        Wrong {
-            at: before.zip(column).map(|(before, column)| before + column),
-            message: format!("the expression cannot be read: {message}"),
-        }
+        Wrong { at: at_line(source, error.pos), message: format!("the expression cannot be read: {message}") }
     });
     wrong.collect()
+}
+
+/// Where a line and a column stand, both counted from 1.
+fn at_line(source: &str, (line, column): (isize, isize)) -> Option<usize> {
+    let lines_before = usize::try_from(line).ok()?.checked_sub(1)?;
+    let before: usize = source.split_inclusive('\n').take(lines_before).map(|line| line.chars().count()).sum();
+    before.checked_add(usize::try_from(column).ok()?.checked_sub(1)?)
 }
 
 /// Why an evaluation failed. SECURITY: errors of CEL quote values, which may be secrets of the request.

@@ -1,5 +1,6 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
+use proptest::prelude::*;
 
 use super::kinds::{Group, Variable};
 use super::*;
@@ -315,6 +316,14 @@ fn all_mistakes_are_told_at_once_with_their_places() {
 }
 
 #[test]
+fn places_are_counted_in_characters() {
+    let wrong = Condition::compile(r#"request.method == "é€😀" && reqest.tls"#).expect_err("refused");
+    assert_eq!(wrong.first().and_then(|wrong| wrong.at), Some(27), "{wrong:?}");
+    let wrong = Condition::compile("request.method ==\n \"é€😀\" \"x\"").expect_err("refused");
+    assert_eq!(wrong.first().and_then(|wrong| wrong.at), Some(25), "{wrong:?}");
+}
+
+#[test]
 fn a_repetition_over_a_list_or_over_names_works() {
     for (source, expected) in [
         (r#"["/v1/parties", "/v1/orders"].exists(start, request.path.startsWith(start))"#, true),
@@ -385,4 +394,99 @@ fn every_variable_is_described_with_its_kind_in_the_documents() {
         assert!(document.contains(&row), "docs/policies.md lacks: {row}");
     }
     assert_eq!(Group::ALL.iter().map(|group| group.members().len()).sum::<usize>() + 1, Variable::ALL.len());
+}
+
+fn one_of(choices: &[&'static str]) -> BoxedStrategy<String> {
+    prop::sample::select(choices.to_vec()).prop_map(str::to_owned).boxed()
+}
+
+fn texts() -> BoxedStrategy<String> {
+    one_of(&[
+        "request.method",
+        "request.params.id",
+        "request.query.page",
+        "request.query[\"absent\"]",
+        "request.headers.accept",
+        "request.headers[\"x\"]",
+        "client.ip",
+        "principal.labels.tier",
+        "\"\"",
+        "\"GET\"",
+        "\"Asia/Karachi\"",
+        "\"2026-11-23T00:00:00Z\"",
+    ])
+}
+
+fn numbers() -> BoxedStrategy<String> {
+    let leaves = prop_oneof![
+        one_of(&["0", "1", "-1", "9223372036854775807", "-9223372036854775808", "now.getHours(\"UTC\")"]),
+        texts().prop_map(|text| format!("int({text} + \"\")")),
+        texts().prop_map(|text| format!("size({text})")),
+        texts().prop_map(|zone| format!("now.getDate({zone} + \"\")")),
+    ];
+    let deeper = |inner: BoxedStrategy<String>| {
+        let sign = one_of(&["+", "-", "*", "/", "%"]);
+        prop_oneof![
+            (inner.clone(), sign, inner.clone()).prop_map(|(one, sign, other)| format!("({one} {sign} {other})")),
+            inner.clone().prop_map(|one| format!("-({one})")),
+            (inner.clone(), inner).prop_map(|(place, of)| format!("[1, {of}][{place}]")),
+        ]
+    };
+    leaves.prop_recursive(3, 12, 2, deeper).boxed()
+}
+
+/// Expressions of all kinds that give true or false, if they do not fail.
+fn expressions() -> impl Strategy<Value = String> {
+    let less = one_of(&["==", "!=", "<", "<=", ">", ">="]);
+    let method = one_of(&["contains", "startsWith", "endsWith"]);
+    let repetition = one_of(&["all", "exists", "exists_one"]);
+    let range = one_of(&["request.query", "request.headers", "principal.labels", "[\"a\", \"5\"]"]);
+    let leaves = prop_oneof![
+        (numbers(), less.clone(), numbers()).prop_map(|(one, sign, other)| format!("({one} {sign} {other})")),
+        (texts(), less, texts()).prop_map(|(one, sign, other)| format!("({one} {sign} {other})")),
+        (texts(), method, texts()).prop_map(|(one, name, other)| format!("{one}.{name}({other})")),
+        (range.clone(), repetition, texts()).prop_map(|(one, name, text)| format!("{one}.{name}(x, x < {text})")),
+        (texts(), range).prop_map(|(one, range)| format!("({one} in {range})")),
+        texts().prop_map(|text| format!("(now < timestamp({text} + \"\"))")),
+        one_of(&["request.tls", "has(request.query.page)", "has(client.ip)"]),
+    ];
+    leaves.prop_recursive(3, 12, 3, |inner| {
+        let sign = one_of(&["&&", "||", "==", "!="]);
+        prop_oneof![
+            (inner.clone(), sign, inner.clone()).prop_map(|(one, sign, other)| format!("({one} {sign} {other})")),
+            inner.clone().prop_map(|one| format!("!{one}")),
+            (inner.clone(), inner.clone(), inner).prop_map(|(one, two, three)| format!("({one} ? {two} : {three})")),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn no_expression_brings_loading_or_deciding_down(source in expressions()) {
+        if let Ok(condition) = Condition::compile(&source) { eprintln!("OKOK {source}");
+            let path = CanonicalPath::parse(b"/v1/parties/5").expect("a path");
+            let scene = Scene::headers(&[("accept", b"5"), ("x", b"\xff")]);
+            let facts = Facts {
+                headers: Some(&scene.headers),
+                tls: Some(true),
+                requester: Some(Requester {
+                    account: "acme",
+                    account_id: AccountId::from_bytes([1; 16]),
+                    credential: "webshop",
+                    credential_id: CredentialId::from_bytes([2; 16]),
+                    kind: CredentialKind::Bounded,
+                    labels: &scene.labels,
+                }),
+                ..Facts::new("GET", &path, Some("a=1&page=9223372036854775807"), Timestamp::MAX)
+            };
+            let _ = condition.holds(&facts, &[("id".into(), "-9223372036854775808".into())]);
+        }
+    }
+
+    #[test]
+    fn no_text_brings_loading_down(source in "[a-z0-9.\"'()\\[\\]{}?:!<>=&|+*/%, -]{0,60}") {
+        let _ = Condition::compile(&source);
+    }
 }
