@@ -105,8 +105,8 @@ async fn housekeeping(control: &Arc<Control>, keep: Option<Duration>) {
         tokio::time::sleep(HOUSEKEEPING).await;
         let control = Arc::clone(control);
         let done = tokio::task::spawn_blocking(move || {
-            control.copy_changes();
             control.remove_ended_overrides();
+            control.copy_changes();
             control.auditor.write_folded();
             control.keep_anchor();
             if let Some(keep) = keep {

@@ -1,7 +1,7 @@
 //! What can be typed after `schedule`.
 
 use clap::{Args, Subcommand, ValueEnum};
-use jiff::Timestamp;
+use jiff::{Timestamp, Unit};
 
 use super::audit_search::{length, now};
 use crate::domain::ScheduleName;
@@ -83,7 +83,9 @@ fn ahead(text: &str) -> Result<Timestamp, String> {
         return Ok(moment);
     }
     let ahead = length(text).and_then(|length| now().checked_add(length).ok());
-    ahead.ok_or_else(|| {
+    // Nobody means a fraction of a second, and it makes the moment hard to read.
+    let whole = ahead.and_then(|ahead| ahead.round(Unit::Second).ok());
+    whole.ok_or_else(|| {
         format!("`{text}` is neither a moment (`2026-11-23T22:00:00+05:00`) nor a time from now (`90m`, `2h`, `3d`)")
     })
 }
@@ -96,7 +98,8 @@ mod tests {
     fn moments_and_times_from_now_are_understood_and_nothing_else() {
         assert_eq!(ahead("2026-11-23T12:00:00+05:00"), Ok("2026-11-23T07:00:00Z".parse().expect("a time")));
         let away = ahead("2h").expect("a moment").duration_since(now()).as_secs();
-        assert!((7100..=7200).contains(&away), "{away}");
+        assert!((7100..=7201).contains(&away), "{away}");
+        assert_eq!(ahead("2h").expect("a moment").subsec_nanosecond(), 0);
         for wrong in ["", "2", "h", "-2h", "1.5h", "tomorrow", "22:00", "2026-11-23", "99999999999999999999d"] {
             assert!(ahead(wrong).is_err(), "{wrong}");
         }
