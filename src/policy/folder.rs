@@ -43,12 +43,8 @@ impl Stamps {
     pub(super) fn of(folder: &Path) -> Self {
         let mut stamps = Vec::new();
         for inside in FOLDERS {
-            match std::fs::read_dir(folder.join(inside)) {
-                Ok(entries) => stamps.extend(entries.flatten().filter_map(|entry| {
-                    let path = Path::new(inside).join(entry.file_name());
-                    let stamp = is_ours(&path).then(|| stamp(&entry.path())).flatten()?;
-                    Some((path, stamp))
-                })),
+            match files_in(folder, inside) {
+                Ok(files) => stamps.extend(files),
                 Err(error) if error.kind() == io::ErrorKind::NotFound && !inside.is_empty() => {}
                 Err(error) => stamps.push((PathBuf::from(inside), Stamp::Unreadable(error.kind()))),
             }
@@ -67,6 +63,17 @@ impl Stamps {
     fn get(&self, path: &Path) -> Option<&Stamp> {
         self.0.iter().find(|(known, _)| known == path).map(|(_, stamp)| stamp)
     }
+}
+
+/// The files of ours in one of the folders. A listing that breaks off says nothing about what it leaves out.
+fn files_in(folder: &Path, inside: &str) -> io::Result<Vec<(PathBuf, Stamp)>> {
+    let entries = std::fs::read_dir(folder.join(inside))?.collect::<io::Result<Vec<_>>>()?;
+    let files = entries.into_iter().filter_map(|entry| {
+        let path = Path::new(inside).join(entry.file_name());
+        let stamp = is_ours(&path).then(|| stamp(&entry.path())).flatten()?;
+        Some((path, stamp))
+    });
+    Ok(files.collect())
 }
 
 /// `None` for what is no file, and for a symlink that leads nowhere: to us it is not there.
@@ -100,8 +107,8 @@ pub(super) fn read(folder: &Path) -> io::Result<Reading> {
         if attempt > 0 {
             std::thread::sleep(PAUSE);
         }
-        // A folder that is swapped by its symlink is read behind one link only.
-        let folder = folder.canonicalize()?;
+        // A folder that is swapped by its symlink is read behind one link only; between two there may be none.
+        let Ok(folder) = folder.canonicalize() else { continue };
         let before = Stamps::of(&folder);
         // INVARIANT: a reading that something was written into meanwhile is a mixture of two states.
         match read_as(&folder, &before) {
