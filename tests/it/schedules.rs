@@ -175,6 +175,10 @@ fn an_override_leaves_who_when_and_why_in_rows_without_gaps() {
         ("schedule.override.end", &Value::from("system")),
     ];
     assert_eq!(told, wanted);
+    let id = rows[0]["id"].as_str().expect("an id").parse().expect("an id");
+    let shown = scene.gateway.operate(Command::AuditShow { id }).expect("shown");
+    let told = shown["explanation"]["sentences"][0].as_str().expect("a sentence");
+    assert!(told.ends_with("operator `tester` held the schedule `default` open."), "{told}");
     let detail = |row: &Value| -> Value { serde_json::from_str(row["detail"].as_str().expect("one")).expect("JSON") };
     let replaced = detail(&rows[1]);
     assert_eq!((&rows[1]["path"], &replaced["reason"]), (&"default".into(), &"stock-taking".into()));
