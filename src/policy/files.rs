@@ -6,11 +6,11 @@ use super::cases::{self, RawCase};
 use super::raw_endpoints::{self, RawEndpoint};
 use super::raw_policy::{self, RawPolicy};
 use super::raw_schedule::{self, RawSchedule};
-use super::yaml::{Problem, Problems, Source};
+use super::yaml::{Code, Problem, Problems, Source};
 
 /// What a file in the policy folder holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Endpoints,
     Schedules,
     Cases,
@@ -40,7 +40,8 @@ pub(super) fn is_ours(path: &Path) -> bool {
     yaml && !hidden && path.components().count() <= 2
 }
 
-fn kind(path: &Path) -> Option<Kind> {
+/// What a path inside the folder holds.
+pub(super) fn kind(path: &Path) -> Option<Kind> {
     let folder = path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
     match (folder.as_deref(), path.file_name().and_then(|name| name.to_str())) {
         (Some("endpoints"), _) => Some(Kind::Endpoints),
@@ -78,13 +79,7 @@ fn read_whole(path: &Path, bytes: &[u8]) -> Result<(File, Problems), Problems> {
         Some(Kind::Policy) => Content::Policy(Box::new(raw_policy::read(&source, &root)?)),
         None => {
             let message = "only `endpoints/` and `cases/` are folders of the policy folder";
-            return Err(Problems(vec![Problem {
-                file: path.to_owned(),
-                line: 1,
-                column: 1,
-                message: message.into(),
-                excerpt: String::new(),
-            }]));
+            return Err(Problems(vec![Problem::of_file(path, Code::MisplacedFile, message)]));
         }
     };
     Ok((File { source, content }, Problems::default()))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::condition::Condition;
 use super::rules::{Effect, Limits};
-use super::yaml::{Node, Place, Problems, Reader, Source};
+use super::yaml::{Code, Node, Place, Problems, Reader, Source};
 use crate::domain::{EndpointId, PolicyName, RuleId};
 
 /// A policy as written, each part checked by itself; names are not looked up yet.
@@ -69,7 +69,7 @@ fn read_rules(reader: &mut Reader<'_>, node: &Node) -> Option<Vec<RawRule>> {
     for item in reader.list(node, "rules")? {
         if let Some(rule) = read_rule(reader, item) {
             if rules.iter().any(|known| known.id == rule.id) {
-                reader.problem(rule.place, format!("duplicate rule id `{}`", rule.id));
+                reader.note(Code::DuplicateId, rule.place, format!("duplicate rule id `{}`", rule.id));
             }
             rules.push(rule);
         }

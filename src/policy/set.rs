@@ -11,11 +11,11 @@ use super::body::BodyHolds;
 use super::cases::RawCase;
 use super::decision::ScheduleUse;
 use super::endpoint::{Catalogue, Endpoint, Route};
-use super::files::{self, Content, File};
+use super::files::{self, Content, File, Kind};
 use super::raw_endpoints::RawEndpoint;
 use super::raw_policy::{RawPolicy, RawRule};
 use super::rules::{Policy, Rule};
-use super::yaml::{Place, Problem, Problems, Source, suggestion};
+use super::yaml::{Code, Place, Problem, Problems, Source, suggestion_among};
 use crate::domain::{CanonicalPath, EndpointId, PolicyName, ScheduleName};
 use crate::schedule::Schedule;
 
@@ -205,7 +205,7 @@ fn hash_of(files: &[LoadedFile]) -> SnapshotHash {
 }
 
 fn nowhere(message: String) -> Problem {
-    Problem { file: PathBuf::from("endpoints"), line: 1, column: 1, message, excerpt: String::new() }
+    Problem::of_file(Path::new("endpoints"), Code::DuplicateRoute, message)
 }
 
 type Linked =
@@ -219,7 +219,24 @@ struct Linker {
     /// Method and pattern to the endpoint there, and whether all there have body conditions.
     routes: HashMap<(&'static str, String), (EndpointId, bool)>,
     schedules: HashMap<ScheduleName, Arc<Schedule>>,
+    names: HashSet<PolicyName>,
     policies: HashMap<PolicyName, Arc<Policy>>,
+}
+
+/// Which files could be read whole. One that is broken is reported by itself; references into it would only repeat
+/// that.
+#[derive(Clone, Copy)]
+struct Complete {
+    endpoints: bool,
+    schedules: bool,
+    policies: bool,
+}
+
+impl Complete {
+    fn without(problems: &[Problem]) -> Self {
+        let whole = |wanted: Kind| !problems.iter().any(|problem| files::kind(&problem.file) == Some(wanted));
+        Self { endpoints: whole(Kind::Endpoints), schedules: whole(Kind::Schedules), policies: whole(Kind::Policy) }
+    }
 }
 
 impl Linker {
@@ -240,8 +257,8 @@ impl Linker {
                 Content::Cases(found) => cases.extend(found.into_iter().map(|case| (source.clone(), case))),
             }
         }
-        // A file that is broken is reported by itself; references into it would only repeat that.
-        let complete = problems.is_empty();
+        let complete = Complete::without(problems);
+        self.names = policies.iter().map(|(_, policy)| policy.name.clone()).collect();
         for (source, policy) in policies {
             self.add_policy(&source, policy, complete, problems);
         }
@@ -255,7 +272,8 @@ impl Linker {
 
     fn add_endpoint(&mut self, source: &Source, raw: RawEndpoint, problems: &mut Vec<Problem>) {
         if !self.ids.insert(raw.id.clone()) {
-            problems.push(source.problem(raw.place, format!("duplicate endpoint id `{}`", raw.id)));
+            let message = format!("duplicate endpoint id `{}`", raw.id);
+            problems.push(source.problem(raw.place, message).coded(Code::DuplicateId));
             return;
         }
         for method in &raw.methods {
@@ -267,7 +285,7 @@ impl Linker {
                          that all have a `body: {{ where: … }}` may share a path",
                         raw.id
                     );
-                    problems.push(source.problem(raw.place, message));
+                    problems.push(source.problem(raw.place, message).coded(Code::DuplicateRoute));
                 }
                 _ => drop(self.routes.insert((*method, raw.path.router_pattern()), (raw.id.clone(), conditioned))),
             }
@@ -276,7 +294,7 @@ impl Linker {
         self.endpoints.push(Arc::new(Endpoint { id, upstream, methods, path, path_text, upstream_path, body }));
     }
 
-    fn add_policy(&mut self, source: &Source, raw: RawPolicy, complete: bool, problems: &mut Vec<Problem>) {
+    fn add_policy(&mut self, source: &Source, raw: RawPolicy, complete: Complete, problems: &mut Vec<Problem>) {
         let schedule = self.schedule_of(source, &raw, complete, problems);
         let rules: Vec<Rule> =
             raw.rules.into_iter().map(|rule| self.link_rule(source, rule, complete, problems)).collect();
@@ -290,30 +308,33 @@ impl Linker {
         &self,
         source: &Source,
         raw: &RawPolicy,
-        complete: bool,
+        complete: Complete,
         problems: &mut Vec<Problem>,
     ) -> Option<ScheduleUse> {
-        let start = Place { line: 1, column: 1 };
-        let (text, place) = raw.schedule.as_ref().map_or(("default", start), |(text, place)| (text.as_str(), *place));
+        let (text, place) =
+            raw.schedule.as_ref().map_or(("default", Place::START), |(text, place)| (text.as_str(), *place));
         if text == "exempt" {
             return Some(ScheduleUse::Exempt);
         }
         let found = self.schedules.get_key_value(text);
-        if found.is_none() && complete {
+        if found.is_none() && complete.schedules {
             let mut known: Vec<&str> = self.schedules.keys().map(ScheduleName::as_str).collect();
             known.push("exempt");
-            let hint = suggestion(text, &known);
+            let hint = suggestion_among("schedules", text, &known);
             let shown: String = text.chars().take(64).flat_map(char::escape_debug).collect();
-            problems.push(source.problem(place, format!("there is no schedule `{shown}`{hint}")));
+            let message = format!("there is no schedule `{shown}`{hint}");
+            problems.push(source.problem(place, message).coded(Code::UnknownSchedule));
         }
         found.map(|(name, schedule)| ScheduleUse::Named(Arc::clone(schedule), name.clone()))
     }
 
-    fn link_rule(&self, source: &Source, raw: RawRule, complete: bool, problems: &mut Vec<Problem>) -> Rule {
-        for (endpoint, place) in raw.endpoints.iter().filter(|(endpoint, _)| complete && !self.ids.contains(endpoint)) {
+    fn link_rule(&self, source: &Source, raw: RawRule, complete: Complete, problems: &mut Vec<Problem>) -> Rule {
+        let is_there = |endpoint: &EndpointId| !complete.endpoints || self.ids.contains(endpoint);
+        for (endpoint, place) in raw.endpoints.iter().filter(|(endpoint, _)| !is_there(endpoint)) {
             let known: Vec<&str> = self.ids.iter().map(EndpointId::as_str).collect();
-            let hint = suggestion(endpoint.as_str(), &known);
-            problems.push(source.problem(*place, format!("there is no endpoint `{endpoint}`{hint}")));
+            let hint = suggestion_among("endpoints", endpoint.as_str(), &known);
+            let message = format!("there is no endpoint `{endpoint}`{hint}");
+            problems.push(source.problem(*place, message).coded(Code::UnknownEndpoint));
         }
         Rule {
             id: raw.id,
@@ -324,12 +345,13 @@ impl Linker {
         }
     }
 
-    fn check_case(&self, source: &Source, case: &RawCase, complete: bool, problems: &mut Vec<Problem>) {
-        for (policy, place) in case.grants.iter().filter(|(policy, _)| complete && !self.policies.contains_key(policy))
-        {
-            let known: Vec<&str> = self.policies.keys().map(PolicyName::as_str).collect();
-            let hint = suggestion(policy.as_str(), &known);
-            problems.push(source.problem(*place, format!("there is no policy `{policy}`{hint}")));
+    fn check_case(&self, source: &Source, case: &RawCase, complete: Complete, problems: &mut Vec<Problem>) {
+        let is_there = |policy: &PolicyName| !complete.policies || self.names.contains(policy);
+        for (policy, place) in case.grants.iter().filter(|(policy, _)| !is_there(policy)) {
+            let known: Vec<&str> = self.names.iter().map(PolicyName::as_str).collect();
+            let hint = suggestion_among("policies", policy.as_str(), &known);
+            let message = format!("there is no policy `{policy}`{hint}");
+            problems.push(source.problem(*place, message).coded(Code::UnknownPolicy));
         }
     }
 }

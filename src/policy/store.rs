@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 
 use super::set::{PolicySet, SnapshotHash, texts_of};
-use super::yaml::{Problem, Problems};
+use super::yaml::{Code, Problem, Problems};
 use crate::domain::PolicyName;
 
 /// The policies in force.
@@ -147,10 +147,10 @@ fn broken_policies(texts: &[(PathBuf, Vec<u8>)], good: &BTreeMap<PathBuf, Vec<u8
 
 fn unreadable(folder: &Path, error: &std::io::Error) -> Problems {
     let message = format!("the policy folder cannot be read: {error}");
-    Problems(vec![Problem { file: folder.to_owned(), line: 1, column: 1, message, excerpt: String::new() }])
+    Problems(vec![Problem::of_file(folder, Code::Unreadable, message)])
 }
 
 /// Names files with their folder, so that an editor finds them.
 fn inside(folder: &Path, problems: Problems) -> Problems {
-    Problems(problems.0.into_iter().map(|problem| Problem { file: folder.join(&problem.file), ..problem }).collect())
+    Problems(problems.0.into_iter().map(|problem| problem.inside(folder)).collect())
 }

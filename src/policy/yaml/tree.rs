@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use granit_parser::{Event, Parser, ScalarStyle, Span, options};
 
-use super::problem::{Problem, Problems, excerpt};
+use super::code::Code;
+use super::problem::{Problem, Problems};
 
 /// Largest file, in bytes.
 const LARGEST: usize = 512 * 1024;
@@ -29,6 +30,13 @@ pub struct Place {
     pub line: usize,
     /// The column, in characters.
     pub column: usize,
+    /// How many characters of the line are meant.
+    pub width: usize,
+}
+
+impl Place {
+    /// The first character of a file.
+    pub const START: Self = Self { line: 1, column: 1, width: 1 };
 }
 
 /// A part of the tree.
@@ -64,13 +72,7 @@ impl Source {
     /// # Errors
     /// When they are too many, no UTF-8, or hold characters that make a text look like another.
     pub fn new(file: &Path, bytes: &[u8]) -> Result<Self, Problem> {
-        let problem = |line: usize, message: String| Problem {
-            file: file.to_owned(),
-            line,
-            column: 1,
-            message,
-            excerpt: String::new(),
-        };
+        let problem = |line: usize, message: String| Problem::of_file(file, Code::InvalidYaml, message).on_line(line);
         if bytes.len() > LARGEST {
             return Err(problem(
                 1,
@@ -100,13 +102,7 @@ impl Source {
     #[must_use]
     pub fn problem(&self, place: Place, message: impl Into<String>) -> Problem {
         let line = self.text.lines().nth(place.line.saturating_sub(1)).unwrap_or_default();
-        Problem {
-            file: self.file.clone(),
-            line: place.line,
-            column: place.column,
-            message: message.into(),
-            excerpt: excerpt(line),
-        }
+        Problem::at(&self.file, line, place, message)
     }
 
     /// The first line that a tab indents.
@@ -117,7 +113,7 @@ impl Source {
         self.text
             .lines()
             .enumerate()
-            .find_map(|(index, line)| Some(Place { line: index + 1, column: indent(line)? + 1 }))
+            .find_map(|(index, line)| Some(Place { line: index + 1, column: indent(line)? + 1, width: 1 }))
     }
 
     /// The tree of the one document in the file.
@@ -125,7 +121,7 @@ impl Source {
     /// # Errors
     /// When it is no YAML, or uses what is not allowed here. Further reading would be guessing, so it is one problem.
     pub fn parse(&self) -> Result<Node, Problems> {
-        Builder::new(self).build().map_err(|problem| Problems(vec![problem]))
+        Builder::new(self).build().map_err(|problem| Problems(vec![problem.coded(Code::InvalidYaml)]))
     }
 }
 
@@ -158,18 +154,18 @@ impl<'s> Builder<'s> {
                     return self.source.problem(place, "a tab indents this line; YAML wants spaces");
                 }
                 let marker = error.marker();
-                let place = Place { line: marker.line().max(1), column: marker.col() + 1 };
+                let place = Place { line: marker.line().max(1), column: marker.col() + 1, width: 1 };
                 self.source.problem(place, format!("this is not valid YAML: {error}"))
             })?;
             self.take(event, span)?;
         }
-        let start = Place { line: 1, column: 1 };
-        self.root.ok_or_else(|| self.source.problem(start, "the file is empty; it must at least say `version: 1`"))
+        self.root
+            .ok_or_else(|| self.source.problem(Place::START, "the file is empty; it must at least say `version: 1`"))
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "whatever else the parser may report one day is not for us")]
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Problem> {
-        let place = Place { line: span.start.line().max(1), column: span.start.col() + 1 };
+        let place = self.place(span);
         let refuse = |message: &str| Err(self.source.problem(place, message));
         match event {
             Event::DocumentStart(..) if self.root.is_some() => {
@@ -201,6 +197,17 @@ impl<'s> Builder<'s> {
         }
     }
 
+    /// Where an event begins, and as much of it as stands on that line.
+    fn place(&self, span: Span) -> Place {
+        let (line, before) = (span.start.line().max(1), span.start.col());
+        let end = if span.end.line() > line { self.line_length(line) } else { span.end.col() };
+        Place { line, column: before + 1, width: end.saturating_sub(before).max(1) }
+    }
+
+    fn line_length(&self, line: usize) -> usize {
+        self.source.text.lines().nth(line.saturating_sub(1)).unwrap_or_default().trim_end().chars().count()
+    }
+
     /// The last line of a value. A block of text ends for the parser where something else begins.
     fn last_line(&self, place: Place, span: Span) -> usize {
         let (line, column) = (span.end.line(), span.end.col());
@@ -222,20 +229,38 @@ impl<'s> Builder<'s> {
     fn ascend(&mut self, end: Span) -> Result<(), Problem> {
         // What is indented ends with its last part; the parser sees the end only at what comes next. A bracket ends
         // where it stands.
-        let bracket = if end.start == end.end { 0 } else { end.start.line() };
-        let last_line = |place: Place, last: Option<&Node>| {
-            last.map_or(place.line, |node| node.last_line).max(place.line).max(bracket)
-        };
+        let bracket = (end.start != end.end).then_some((end.end.line(), end.end.col()));
         match self.open.pop() {
-            Some(Open::List(place, items)) => {
-                self.add(Node { place, last_line: last_line(place, items.last()), value: Value::List(items) })
+            Some(Open::List(start, items)) => {
+                let place = self.widened(start, bracket, items.iter());
+                let last_line = last_line(place, items.last(), bracket);
+                self.add(Node { place, last_line, value: Value::List(items) })
             }
-            Some(Open::Map(place, entries, _)) => {
-                let last_line = last_line(place, entries.last().map(|(_, value)| value));
+            Some(Open::Map(start, entries, _)) => {
+                let place = self.widened(start, bracket, entries.iter().flat_map(|(key, value)| [key, value]));
+                let last_line = last_line(place, entries.last().map(|(_, value)| value), bracket);
                 self.add(Node { place, last_line, value: Value::Map(entries) })
             }
             None => Ok(()),
         }
+    }
+
+    /// As much of a list or map as stands on its first line.
+    fn widened<'n>(
+        &self,
+        start: Place,
+        bracket: Option<(usize, usize)>,
+        parts: impl Iterator<Item = &'n Node>,
+    ) -> Place {
+        let behind = match bracket {
+            Some((line, column)) if line == start.line => column + 1,
+            Some(_) => self.line_length(start.line) + 1,
+            None => {
+                let here = parts.map(|node| node.place).filter(|place| place.line == start.line);
+                here.map(|place| place.column + place.width).max().unwrap_or_default()
+            }
+        };
+        Place { width: behind.saturating_sub(start.column).max(1), ..start }
     }
 
     fn add(&mut self, node: Node) -> Result<(), Problem> {
@@ -249,5 +274,50 @@ impl<'s> Builder<'s> {
             },
         }
         Ok(())
+    }
+}
+
+fn last_line(place: Place, last: Option<&Node>, bracket: Option<(usize, usize)>) -> usize {
+    last.map_or(place.line, |node| node.last_line).max(place.line).max(bracket.map_or(0, |(line, _)| line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each node of the text, as far as it is meant on its first line.
+    fn marked(text: &str) -> Vec<String> {
+        fn collect(node: &Node, lines: &[&str], found: &mut Vec<String>) {
+            let Place { line, column, width } = node.place;
+            found.push(lines[line - 1].chars().skip(column - 1).take(width).collect());
+            match &node.value {
+                Value::Scalar { .. } => {}
+                Value::List(items) => items.iter().for_each(|item| collect(item, lines, found)),
+                Value::Map(entries) => entries.iter().for_each(|(key, value)| {
+                    collect(key, lines, found);
+                    collect(value, lines, found);
+                }),
+            }
+        }
+        let source = Source::new(Path::new("a.yaml"), text.as_bytes()).expect("a text");
+        let mut found = Vec::new();
+        collect(&source.parse().expect("YAML"), &text.lines().collect::<Vec<_>>(), &mut found);
+        found
+    }
+
+    #[test]
+    fn a_node_is_as_wide_as_what_is_written() {
+        assert_eq!(
+            marked("- id: ä, ö   # why\n  \"to\": 'x ''y'  \n- [a, bc ]  # no\n"),
+            ["- id: ä, ö", "id: ä, ö", "id", "ä, ö", "\"to\"", "'x ''y'", "[a, bc ]", "a", "bc"]
+        );
+    }
+
+    #[test]
+    fn what_goes_on_over_lines_is_marked_on_its_first() {
+        assert_eq!(
+            marked("a:\n  b: >-\n    text\n    more\nc: {d: [e,\n  f], g: h\n  i}\n"),
+            ["a", "a", "b", "b", "text", "c", "{d: [e,", "d", "[e,", "e", "f", "g", "h"]
+        );
     }
 }
