@@ -6,6 +6,7 @@ mod command;
 mod credentials;
 mod evidence;
 mod explain;
+mod lint;
 mod metrics;
 mod ops;
 mod render;
@@ -168,9 +169,11 @@ impl Control {
         }
     }
 
-    /// Keeps the texts of the policies in force, so that an audit row can always say which text allowed it.
+    /// Keeps the texts of the policies in force, so that an audit row can always say which text allowed it. Called once
+    /// for each generation.
     pub fn keep_policies(&self) {
         let set = self.policies.current();
+        lint::tell(&self.policies.warnings());
         let texts: Vec<_> = set
             .files()
             .iter()

@@ -108,7 +108,7 @@ fn read_rule(reader: &mut Reader<'_>, node: &Node) -> Option<RawRule> {
             return None;
         }
         (None, None) => {
-            reader.problem(node.place, "a rule needs `allow` or `deny`: a list of endpoint ids");
+            reader.note(Code::MissingKey, node.place, "a rule needs `allow` or `deny`: a list of endpoint ids");
             return None;
         }
     };

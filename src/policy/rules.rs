@@ -55,6 +55,14 @@ pub(super) struct Rule {
     pub(super) condition: Option<Condition>,
 }
 
+impl Rule {
+    /// Whether it applies to every request at its endpoints. What narrows a rule belongs here.
+    pub(super) fn is_unconditional(&self) -> bool {
+        let Self { id: _, line: _, effect: _, endpoints: _, condition } = self;
+        condition.is_none()
+    }
+}
+
 /// What a rule does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Effect {

@@ -12,6 +12,7 @@ use super::cases::RawCase;
 use super::decision::ScheduleUse;
 use super::endpoint::{Catalogue, Endpoint, Route};
 use super::files::{self, Content, File, Kind};
+use super::lint::{self, Surroundings};
 use super::raw_endpoints::RawEndpoint;
 use super::raw_policy::{RawPolicy, RawRule};
 use super::rules::{Policy, Rule};
@@ -67,6 +68,7 @@ pub struct PolicySet {
     cases: Vec<RawCase>,
     /// Policies whose file is broken and has no earlier version: whoever holds one may do nothing.
     broken: HashSet<PolicyName>,
+    warnings: Problems,
 }
 
 impl PolicySet {
@@ -83,6 +85,7 @@ impl PolicySet {
             schedules: HashMap::new(),
             cases: Vec::new(),
             broken: HashSet::new(),
+            warnings: Problems::default(),
         }
     }
 
@@ -101,15 +104,23 @@ impl PolicySet {
             return Err(Problems(problems));
         }
         let (endpoints, policies, schedules, cases) = linked;
-        let catalogue = Catalogue::build(&endpoints).map_err(|message| Problems(vec![nowhere(message)]))?;
         let files = texts.iter().map(|(path, text)| LoadedFile {
             path: path.clone(),
             hash: SnapshotHash(Sha256::digest(text).into()),
             text: text.clone(),
         });
         let files: Vec<_> = files.collect();
-        let (generation, hash, broken) = (1, hash_of(&files), HashSet::new());
-        Ok(Self { generation, hash, files, catalogue, endpoints, policies, schedules, cases, broken })
+        let catalogue = Catalogue::build(&endpoints).map_err(|conflicts| lint::conflicts(&files, &conflicts))?;
+        let (generation, hash, broken, warnings) = (1, hash_of(&files), HashSet::new(), Problems::default());
+        let set = Self { generation, hash, files, catalogue, endpoints, policies, schedules, cases, broken, warnings };
+        let warnings = lint::look(&set, &Surroundings::default());
+        Ok(Self { warnings, ..set })
+    }
+
+    /// What is probably not meant in the files in force. Their names are paths inside the policy folder.
+    #[must_use]
+    pub fn warnings(&self) -> &Problems {
+        &self.warnings
     }
 
     pub(super) fn numbered(mut self, generation: u64, broken: HashSet<PolicyName>) -> Self {
@@ -202,10 +213,6 @@ fn hash_of(files: &[LoadedFile]) -> SnapshotHash {
         }
     }
     SnapshotHash(hasher.finalize().into())
-}
-
-fn nowhere(message: String) -> Problem {
-    Problem::of_file(Path::new("endpoints"), Code::DuplicateRoute, message)
 }
 
 type Linked =

@@ -72,6 +72,12 @@ impl PolicyStore {
         self.files.lock().unwrap_or_else(PoisonError::into_inner).problems.clone()
     }
 
+    /// What is probably not meant in the files in force.
+    #[must_use]
+    pub fn warnings(&self) -> Problems {
+        inside(&self.folder, self.current().warnings().clone())
+    }
+
     /// Reads the folder again and puts in force what is good.
     pub fn reload(&self) -> ReloadReport {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
@@ -145,12 +151,12 @@ fn broken_policies(texts: &[(PathBuf, Vec<u8>)], good: &BTreeMap<PathBuf, Vec<u8
         .collect()
 }
 
-fn unreadable(folder: &Path, error: &std::io::Error) -> Problems {
+pub(super) fn unreadable(folder: &Path, error: &std::io::Error) -> Problems {
     let message = format!("the policy folder cannot be read: {error}");
     Problems(vec![Problem::of_file(folder, Code::Unreadable, message)])
 }
 
 /// Names files with their folder, so that an editor finds them.
-fn inside(folder: &Path, problems: Problems) -> Problems {
+pub(super) fn inside(folder: &Path, problems: Problems) -> Problems {
     Problems(problems.0.into_iter().map(|problem| problem.inside(folder)).collect())
 }

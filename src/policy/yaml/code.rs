@@ -71,6 +71,8 @@ codes! {
         DuplicateId = "duplicate-id",
         /// Two endpoints with the same method and path.
         DuplicateRoute = "duplicate-route",
+        /// Two path templates that no router can keep apart.
+        ConflictingTemplates = "conflicting-templates",
         /// A rule names an endpoint that does not exist.
         UnknownEndpoint = "unknown-endpoint",
         /// A policy names a schedule that does not exist.

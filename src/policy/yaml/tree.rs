@@ -21,6 +21,8 @@ pub struct Source {
     pub file: PathBuf,
     /// Its text.
     pub text: String,
+    /// Where each line begins.
+    lines: Vec<usize>,
 }
 
 /// Where something stands, counted from 1.
@@ -95,14 +97,21 @@ impl Source {
                 ));
             }
         }
-        Ok(Self { file: file.to_owned(), text: text.to_owned() })
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Ok(Self { file: file.to_owned(), text: text.to_owned(), lines })
+    }
+
+    /// A line, counted from 1, without its end; empty where there is none.
+    fn line(&self, number: usize) -> &str {
+        let start = number.checked_sub(1).and_then(|index| self.lines.get(index));
+        let line = start.and_then(|start| self.text.get(*start..)).and_then(|rest| rest.lines().next());
+        line.unwrap_or_default()
     }
 
     /// A problem at a place in this file.
     #[must_use]
     pub fn problem(&self, place: Place, message: impl Into<String>) -> Problem {
-        let line = self.text.lines().nth(place.line.saturating_sub(1)).unwrap_or_default();
-        Problem::at(&self.file, line, place, message)
+        Problem::at(&self.file, self.line(place.line), place, message)
     }
 
     /// The first line that a tab indents.
@@ -205,7 +214,7 @@ impl<'s> Builder<'s> {
     }
 
     fn line_length(&self, line: usize) -> usize {
-        self.source.text.lines().nth(line.saturating_sub(1)).unwrap_or_default().trim_end().chars().count()
+        self.source.line(line).trim_end().chars().count()
     }
 
     /// The last line of a value. A block of text ends for the parser where something else begins.
@@ -214,8 +223,8 @@ impl<'s> Builder<'s> {
         if line <= place.line {
             return place.line;
         }
-        let before = self.source.text.lines().nth(line - 1).unwrap_or_default().chars().take(column);
-        if before.into_iter().all(char::is_whitespace) { line - 1 } else { line }
+        let mut before = self.source.line(line).chars().take(column);
+        if before.all(char::is_whitespace) { line - 1 } else { line }
     }
 
     fn descend(&mut self, place: Place, open: Open) -> Result<(), Problem> {
