@@ -12,6 +12,8 @@ mod evidence;
 mod export_format;
 mod output;
 mod policy_arguments;
+mod policy_lint;
+mod policy_test;
 mod run;
 mod secret_input;
 mod serve;

@@ -1,12 +1,40 @@
 //! What can be typed after `policy`.
 
-use clap::Subcommand;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
 
 /// `policy …`
 #[derive(Debug, Subcommand)]
 pub enum Policy {
+    /// Look for mistakes in policy files and for what is probably not meant
+    Lint(PolicyLint),
     /// Check the policy files and run their cases
-    Test,
+    Test(PolicyTest),
     /// Make the running gateway read the policy files again
     Reload,
+}
+
+/// `policy lint`
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes: 0 nothing or warnings only, 7 errors.
+Nothing is changed. A folder that is named here is looked at by itself: no configuration, no gateway, no store is needed,
+and grants are not checked.")]
+pub struct PolicyLint {
+    /// The folder to look at [default: the configured one]
+    pub directory: Option<PathBuf>,
+    /// Treat warnings as errors: exit code 7
+    #[arg(long)]
+    pub deny_warnings: bool,
+}
+
+/// `policy test`
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes: 0 every case came out as expected, 1 one did not, 7 the files have errors.")]
+pub struct PolicyTest {
+    /// The folder to test [default: the configured one]
+    pub directory: Option<PathBuf>,
+    /// List the rules that no case exercises and the endpoints that none reaches
+    #[arg(long)]
+    pub coverage: bool,
 }

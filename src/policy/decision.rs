@@ -258,7 +258,7 @@ fn weigh(policy: &Arc<Policy>, matched: &Matched<'_>, facts: &Facts<'_>) -> Resu
 }
 
 /// Whether a rule's condition holds. One that cannot be evaluated refuses the request, on an allow rule too.
-fn applies(policy: &Policy, rule: &Rule, matched: &Matched<'_>, facts: &Facts<'_>) -> Result<bool, Refused> {
+pub(super) fn applies(policy: &Policy, rule: &Rule, matched: &Matched<'_>, facts: &Facts<'_>) -> Result<bool, Refused> {
     let Some(condition) = &rule.condition else { return Ok(true) };
     condition.holds(facts, matched.parameters()).map_err(|message| {
         let (policy, rule, at) = named(policy, rule);

@@ -27,14 +27,11 @@ pub(super) struct RawRule {
     pub(super) condition: Option<Condition>,
 }
 
-pub(super) fn read(source: &Source, root: &Node) -> Result<RawPolicy, Problems> {
+/// The policy as far as it could be read, and what was wrong: dangling references are found even beside mistakes.
+pub(super) fn read(source: &Source, root: &Node) -> (Option<RawPolicy>, Problems) {
     let mut reader = Reader::new(source);
     let policy = read_file(&mut reader, source, root);
-    let problems = reader.finish();
-    match policy {
-        Some(policy) if problems.is_empty() => Ok(policy),
-        _ => Err(problems),
-    }
+    (policy, reader.finish())
 }
 
 fn read_file(reader: &mut Reader<'_>, source: &Source, root: &Node) -> Option<RawPolicy> {

@@ -127,7 +127,7 @@ struct Row {
 }
 
 /// Files that are too large to be kept beside the others.
-fn corpus_file(folder: &Path, name: &str) -> Vec<u8> {
+pub(super) fn corpus_file(folder: &Path, name: &str) -> Vec<u8> {
     let base =
         |file: &str| String::from_utf8(std::fs::read(folder.join("_base").join(file)).expect("a file")).expect("text");
     match name {

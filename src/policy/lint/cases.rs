@@ -1,7 +1,7 @@
 //! Files of cases that test nothing.
 
 use super::Linted;
-use super::texts::{entry, items};
+use crate::policy::texts::{entry, items};
 use crate::policy::yaml::{Code, Problem};
 
 pub(super) fn files_without_cases(linted: &Linted<'_>, found: &mut Vec<Problem>) {

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::texts::entry;
 use super::{HeldPolicy, Linted};
 use crate::domain::PolicyName;
+use crate::policy::texts::entry;
 use crate::policy::yaml::{Code, Place, Problem, suggestion_among};
 
 /// How many holders are named.

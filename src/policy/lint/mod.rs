@@ -7,7 +7,6 @@ mod grants;
 mod overlap;
 mod rules;
 mod schedules;
-mod texts;
 mod usage;
 
 use std::path::Path;
@@ -17,9 +16,9 @@ use jiff::Timestamp;
 use super::endpoint::Conflict;
 use super::set::{LoadedFile, PolicySet, texts_of};
 use super::store::{inside, unreadable};
+use super::texts::Texts;
 use super::yaml::{Problem, Problems};
 use crate::domain::{PolicyName, UpstreamName};
-use texts::Texts;
 
 /// What is known besides the files. What is not known is not checked.
 #[derive(Debug, Clone, Copy, Default)]

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use super::Linted;
-use super::texts::Texts;
 use crate::domain::CanonicalPath;
 use crate::policy::endpoint::{Conflict, Endpoint};
 use crate::policy::template::Segment;
+use crate::policy::texts::Texts;
 use crate::policy::yaml::{Code, Problem};
 
 /// How many paths that others take are named for one endpoint.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use cel::{Context, Program, Value as Outcome};
 
 use super::Linted;
-use super::texts::{Tree, entry, item_with_id, items, member};
 use crate::domain::EndpointId;
 use crate::policy::rules::{Effect, Policy, Rule};
+use crate::policy::texts::{Tree, entry, item_with_id, items, member};
 use crate::policy::yaml::{Code, Node, Place, Problem, Value};
 
 fn policies<'l>(linted: &'l Linted<'_>) -> impl Iterator<Item = (&'l Arc<Policy>, Tree<'l>)> {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Linted;
-use super::texts::{Tree, entry, items, member};
+use crate::policy::texts::{Tree, entry, items, member};
 use crate::policy::yaml::{Code, Node, Problem};
 use crate::schedule::{Schedule, State, Window};
 

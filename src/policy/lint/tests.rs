@@ -278,7 +278,7 @@ fn an_upstream_that_is_not_configured_is_an_error_once_a_file() {
 #[test]
 fn mistakes_in_several_files_and_of_several_kinds_are_told_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
-    let first = policy("first", "  - { id: read, alow: [orders.raed] }\n");
+    let first = policy("first", "  - { id: read, alow: [orders.raed] }\n  - { id: more, allow: [orders.lits] }\n");
     let second = policy("second", "  - { id: read, allow: [orders.raed] }\n");
     let cases = "version: 1\ncases: [{ name: a, grants: [claen], request: { method: GET, path: /v1/orders, at: 1970-01-01T00:00:00Z }, expect: { decision: allowed } }]\n";
     let late = SCHEDULE.replace("17:00", "25:00");
@@ -291,7 +291,11 @@ fn mistakes_in_several_files_and_of_several_kinds_are_told_at_once() {
     }
     let found = lint(folder.path(), &Surroundings::default());
     let codes: Vec<_> = found.0.iter().map(|problem| problem.code).collect();
-    assert_eq!(codes, [Code::MissingKey, Code::UnknownKey, Code::ImpossibleTime, Code::UnknownEndpoint], "{found}");
+    assert_eq!(
+        codes,
+        [Code::MissingKey, Code::UnknownKey, Code::UnknownEndpoint, Code::ImpossibleTime, Code::UnknownEndpoint],
+        "{found}"
+    );
     assert!(found.0.iter().all(|problem| problem.file.starts_with(folder.path())), "{found}");
 }
 
@@ -326,4 +330,37 @@ fn a_large_catalogue_is_looked_at_whole() {
     text.push_str("  - { id: any, methods: [GET], path: '/v1/{a}/{b}/{c}' }\n");
     let found = found(&[("endpoints/erp.yaml", &text)]);
     assert_eq!(found.0.len(), 2001 + 1, "each endpoint is unused, and one loses its paths");
+}
+
+#[test]
+fn every_refused_file_of_the_corpus_has_a_finding_that_an_editor_can_show() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/yaml_policies");
+    let base = ["endpoints/erp.yaml", "party-reader.yaml", "schedule.yaml", "cases/party-reader.yaml"];
+    let manifest = std::fs::read_to_string(folder.join("manifest.jsonl")).expect("the manifest");
+    let mut refused = 0;
+    for line in manifest.lines() {
+        let row: serde_json::Value = serde_json::from_str(line).expect("a row");
+        let (name, replaced) = (row["file"].as_str().expect("a name"), row["replaces"].as_str().expect("a path"));
+        let replaced = replaced.trim_start_matches("policies/");
+        let texts = base.map(|file| {
+            let text = if file == replaced {
+                crate::policy::tests::corpus_file(&folder, name)
+            } else {
+                std::fs::read(folder.join("_base").join(file)).expect("a file")
+            };
+            (PathBuf::from(file), text)
+        });
+        let Err(problems) = PolicySet::from_texts(&texts) else { continue };
+        refused += 1;
+        for problem in &problems.0 {
+            let json = serde_json::to_value(problem).expect("JSON");
+            let number = |key: &str| json[key].as_u64().unwrap_or_else(|| panic!("{name}: {key} in {json}"));
+            assert!(base.contains(&json["file"].as_str().expect("a file")), "{name}: {json}");
+            assert!(number("line") >= 1 && number("column") >= 1, "{name}: {json}");
+            assert!(number("end_column") > number("column"), "{name}: {json}");
+            assert_eq!(json["severity"], "error", "{name}: {json}");
+            assert!(json["message"].as_str().is_some_and(|text| !text.is_empty()), "{name}: {json}");
+        }
+    }
+    assert!(refused >= 100, "{refused} files are refused");
 }

@@ -4,10 +4,10 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
 use super::Linted;
-use super::texts::entry;
 use crate::domain::{EndpointId, ScheduleName, UpstreamName};
 use crate::policy::decision::ScheduleUse;
 use crate::policy::default_schedule_name;
+use crate::policy::texts::entry;
 use crate::policy::yaml::{Code, Problem, suggestion_among};
 
 pub(super) fn endpoints_that_no_rule_mentions(linted: &Linted<'_>, found: &mut Vec<Problem>) {

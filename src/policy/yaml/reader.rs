@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt::Display;
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -55,6 +56,12 @@ impl<'s> Reader<'s> {
     #[must_use]
     pub fn of_times(source: &'s Source) -> Self {
         Self { values: Code::ImpossibleTime, ..Self::new(source) }
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        &self.source.file
     }
 
     /// What was wrong.

@@ -4,8 +4,8 @@ use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::path::Path;
 
-use crate::policy::set::LoadedFile;
-use crate::policy::yaml::{Code, Node, Place, Problem, Source, Value};
+use super::set::LoadedFile;
+use super::yaml::{Code, Node, Place, Problem, Source, Value};
 
 /// The files in force.
 pub(super) struct Texts<'s> {
@@ -38,7 +38,12 @@ pub(super) struct Tree<'t> {
     pub(super) root: &'t Node,
 }
 
-impl Tree<'_> {
+impl<'t> Tree<'t> {
+    /// Its path inside the folder.
+    pub(super) fn file(self) -> &'t Path {
+        &self.source.file
+    }
+
     pub(super) fn problem(self, code: Code, place: Place, message: impl Into<String>) -> Problem {
         self.source.problem(place, message).coded(code)
     }
