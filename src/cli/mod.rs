@@ -13,6 +13,7 @@ mod export_format;
 mod output;
 mod policy_arguments;
 mod policy_lint;
+mod policy_schema;
 mod policy_test;
 mod run;
 mod secret_input;

@@ -11,6 +11,8 @@ pub enum Policy {
     Lint(PolicyLint),
     /// Check the policy files and run their cases
     Test(PolicyTest),
+    /// Write the JSON Schemas of the policy files, for editors
+    Schema(PolicySchema),
     /// Make the running gateway read the policy files again
     Reload,
 }
@@ -37,4 +39,12 @@ pub struct PolicyTest {
     /// List the rules that no case exercises and the endpoints that none reaches
     #[arg(long)]
     pub coverage: bool,
+}
+
+/// `policy schema`
+#[derive(Debug, Args)]
+pub struct PolicySchema {
+    /// The folder to write to [default: the configured policy folder]
+    #[arg(long)]
+    pub directory: Option<PathBuf>,
 }

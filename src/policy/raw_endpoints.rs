@@ -18,7 +18,7 @@ pub(super) struct RawEndpoint {
     pub(super) body: Option<BodyRule>,
 }
 
-const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+pub(super) const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 /// Those that come with a body.
 const WITH_BODY: [&str; 3] = ["POST", "PUT", "PATCH"];
 /// What Pingora keeps of a body so that it can be relayed after it was looked into.

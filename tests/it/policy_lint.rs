@@ -170,7 +170,7 @@ fn coverage_lists_rules_and_endpoints_that_no_case_exercises() {
     let path = shown(folder.path());
     let (_, text) = alone(&["policy", "test", &path, "--coverage"]);
     for line in [
-        &format!("no case  rule order-reader/no-archive  {path}/order-reader.yaml:9"),
+        &format!("no case  rule order-reader/no-archive  {path}/order-reader.yaml:10"),
         &format!("no case  rule order-writer/create  {path}/order-writer.yaml:"),
         &format!("no case  endpoint orders.read  {path}/endpoints/erp.yaml:"),
         "cases exercise 1 of 4 rules and reach 2 of 7 endpoints",
@@ -183,4 +183,20 @@ fn coverage_lists_rules_and_endpoints_that_no_case_exercises() {
     assert_eq!((code, &report["passed"], &report["failed"]), (1, &1.into(), &1.into()));
     assert_eq!((&report["cases"][1]["line"], &report["cases"][1]["passed"]), (&7.into(), &false.into()));
     assert_eq!(report["coverage"]["untested_rules"].as_array().map(Vec::len), Some(3), "{report:#}");
+}
+
+#[test]
+fn the_schemas_are_written_and_do_not_disturb_the_folder() {
+    let folder = policies(&[]);
+    let path = shown(folder.path());
+    let (code, text) = alone(&["policy", "schema", "--directory", &path]);
+    assert_eq!((code, text.lines().count()), (0, 4), "{text}");
+    for name in ["endpoints", "policy", "schedule", "cases"] {
+        let file = folder.path().join(format!("policies/{name}.schema.json"));
+        let schema: Value = serde_json::from_str(&std::fs::read_to_string(file).expect("written")).expect("JSON");
+        assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#");
+    }
+    assert_eq!(alone(&["policy", "lint", &path]), (0, "nothing found\n".into()));
+    assert_eq!(alone(&["policy", "schema", "--directory", &path]).0, 0, "they are written again");
+    assert_eq!(alone(&["policy", "schema", "--directory", "/nowhere/at/all"]).0, 1);
 }

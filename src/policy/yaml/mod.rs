@@ -12,4 +12,4 @@ pub use code::{Code, Severity};
 pub use problem::{Problem, Problems};
 pub use reader::{Fields, Reader};
 pub(crate) use reader::{suggestion, suggestion_among};
-pub use tree::{Node, Place, Source, Value};
+pub use tree::{Bounds, Node, Place, Source, Value};

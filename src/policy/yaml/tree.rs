@@ -7,12 +7,21 @@ use granit_parser::{Event, Parser, ScalarStyle, Span, options};
 use super::code::Code;
 use super::problem::{Problem, Problems};
 
-/// Largest file, in bytes.
-const LARGEST: usize = 512 * 1024;
-/// Longest single value, in bytes.
-const LONGEST_SCALAR: usize = 16 * 1024;
-/// Deepest nesting.
-const DEEPEST: usize = 24;
+/// How much of a text is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// The largest file, in bytes.
+    pub largest: usize,
+    /// The longest single value, in bytes.
+    pub longest_value: usize,
+    /// The deepest nesting.
+    pub deepest: usize,
+}
+
+impl Bounds {
+    /// Those of files that operators write.
+    pub const OWN: Self = Self { largest: 512 * 1024, longest_value: 16 * 1024, deepest: 24 };
+}
 
 /// A file's text.
 #[derive(Debug, Clone)]
@@ -23,6 +32,7 @@ pub struct Source {
     pub text: String,
     /// Where each line begins.
     lines: Vec<usize>,
+    bounds: Bounds,
 }
 
 /// Where something stands, counted from 1.
@@ -74,11 +84,20 @@ impl Source {
     /// # Errors
     /// When they are too many, no UTF-8, or hold characters that make a text look like another.
     pub fn new(file: &Path, bytes: &[u8]) -> Result<Self, Problem> {
+        Self::within(Bounds::OWN, file, bytes)
+    }
+
+    /// Takes the bytes of a file that others write.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn within(bounds: Bounds, file: &Path, bytes: &[u8]) -> Result<Self, Problem> {
+        let largest = bounds.largest;
         let problem = |line: usize, message: String| Problem::of_file(file, Code::InvalidYaml, message).on_line(line);
-        if bytes.len() > LARGEST {
+        if bytes.len() > largest {
             return Err(problem(
                 1,
-                format!("the file is too large: its size is {} bytes, {LARGEST} are allowed", bytes.len()),
+                format!("the file is too large: its size is {} bytes, {largest} are allowed", bytes.len()),
             ));
         }
         let text = std::str::from_utf8(bytes).map_err(|error| {
@@ -98,7 +117,7 @@ impl Source {
             }
         }
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Ok(Self { file: file.to_owned(), text: text.to_owned(), lines })
+        Ok(Self { file: file.to_owned(), text: text.to_owned(), lines, bounds })
     }
 
     /// A line, counted from 1, without its end; empty where there is none.
@@ -152,10 +171,11 @@ impl<'s> Builder<'s> {
     }
 
     fn build(mut self) -> Result<Node, Problem> {
+        let deepest = self.source.bounds.deepest;
         let options = options! {
             disallow_directives: true,
-            flow_nesting_limit: DEEPEST + 8,
-            block_nesting_limit: DEEPEST + 8,
+            flow_nesting_limit: deepest + 8,
+            block_nesting_limit: deepest + 8,
         };
         for next in Parser::new_from_str_with_options(&self.source.text, options) {
             let (event, span) = next.map_err(|error| {
@@ -187,8 +207,9 @@ impl<'s> Builder<'s> {
                 refuse("anchors and aliases (`&x`, `*x`) are not allowed here; write the value out")
             }
             Event::Scalar(text, style, _, None) => {
-                if text.len() > LONGEST_SCALAR {
-                    return refuse("the value is too long: its size is beyond 16 KiB");
+                let longest = self.source.bounds.longest_value;
+                if text.len() > longest {
+                    return refuse(&format!("the value is too long: its size is beyond {} KiB", longest / 1024));
                 }
                 let plain = style == ScalarStyle::Plain;
                 let last_line = self.last_line(place, span);
@@ -228,8 +249,9 @@ impl<'s> Builder<'s> {
     }
 
     fn descend(&mut self, place: Place, open: Open) -> Result<(), Problem> {
-        if self.open.len() >= DEEPEST {
-            return Err(self.source.problem(place, format!("the nesting is deeper than the limit of {DEEPEST}")));
+        let deepest = self.source.bounds.deepest;
+        if self.open.len() >= deepest {
+            return Err(self.source.problem(place, format!("the nesting is deeper than the limit of {deepest}")));
         }
         self.open.push(open);
         Ok(())

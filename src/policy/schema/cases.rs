@@ -1,0 +1,48 @@
+//! The schema of `cases/*.yaml`.
+
+use serde_json::{Value, json};
+
+use super::{file, list, name, object, text, version};
+
+pub(super) fn schema() -> Value {
+    let properties = json!({
+        "version": version(),
+        "cases": list("Tests of the policies; `erp-access policy test` runs them.", 0, &case()),
+    });
+    file("Cases of ERP Access", object("Tests of the policies, as data.", &["version", "cases"], &properties))
+}
+
+fn case() -> Value {
+    let properties = json!({
+        "name": text("What is tested, as a sentence."),
+        "grants": list("The policies that are held.", 0, &name("The name of a policy.")),
+        "request": request(),
+        "expect": expected(),
+    });
+    object("One request and what must be decided about it.", &["name", "grants", "request", "expect"], &properties)
+}
+
+fn request() -> Value {
+    let path =
+        json!({ "type": "string", "pattern": "^/", "description": "The path, with the query where there is one." });
+    let at = json!({
+        "type": "string", "pattern": "^[0-9]{4}-.*([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)(\\[.*\\])?$",
+        "description": "When it is sent, with the offset, as in 2026-11-23T12:00:00+05:00.",
+    });
+    let properties = json!({
+        "method": text("The method, in capitals."),
+        "path": path,
+        "at": at,
+        "body": text("The JSON body, as a text."),
+    });
+    object("The request.", &["method", "path", "at"], &properties)
+}
+
+fn expected() -> Value {
+    let properties = json!({
+        "decision": { "enum": ["allowed", "denied"], "description": "What must come out." },
+        "rule": text("The allowing rule, as `policy/rule`."),
+        "reason": text("Why it is denied, as in `not_granted`, `denied_by_rule`, `outside_schedule`, `unmapped`."),
+    });
+    object("What must be decided.", &["decision"], &properties)
+}
