@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
 pub(super) use super::audit_arguments::Audit;
-pub(super) use super::policy_arguments::{Policy, PolicyLint, PolicySchema, PolicyTest};
+pub(super) use super::policy_arguments::{Policy, PolicyImport, PolicyLint, PolicySchema, PolicyTest};
 use crate::domain::{AccountName, CredentialId, PolicyName, TokenId, UpstreamName};
 use crate::kill_switch::Scope;
 

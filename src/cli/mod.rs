@@ -12,6 +12,7 @@ mod evidence;
 mod export_format;
 mod output;
 mod policy_arguments;
+mod policy_import;
 mod policy_lint;
 mod policy_schema;
 mod policy_test;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use crate::domain::UpstreamName;
+
 /// `policy …`
 #[derive(Debug, Subcommand)]
 pub enum Policy {
@@ -13,6 +15,9 @@ pub enum Policy {
     Test(PolicyTest),
     /// Write the JSON Schemas of the policy files, for editors
     Schema(PolicySchema),
+    /// Propose an endpoint catalogue
+    #[command(subcommand)]
+    Import(PolicyImport),
     /// Make the running gateway read the policy files again
     Reload,
 }
@@ -47,4 +52,21 @@ pub struct PolicySchema {
     /// The folder to write to [default: the configured policy folder]
     #[arg(long)]
     pub directory: Option<PathBuf>,
+}
+
+/// `policy import …`
+#[derive(Debug, Subcommand)]
+pub enum PolicyImport {
+    /// Propose endpoints from an `OpenAPI` document, to be reviewed by a person; nothing is allowed by importing
+    #[command(after_help = "Exit codes: 0 proposed, 7 the document cannot be read or the output exists already.")]
+    Openapi {
+        /// The document: `OpenAPI` 3.0 or 3.1, in JSON or YAML, at most 16 MiB
+        file: PathBuf,
+        /// The upstream to which the endpoints lead [default: the only one that is configured]
+        #[arg(long, value_name = "NAME")]
+        upstream: Option<UpstreamName>,
+        /// The file to write; it must not exist [default: standard output]
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
 }

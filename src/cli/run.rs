@@ -14,8 +14,8 @@ use super::arguments::{
 };
 use super::output::{self, Failure};
 use super::{
-    audit_export, audit_show, audit_stats, connection, demo, evidence, policy_lint, policy_schema, policy_test,
-    secret_input, serve, setup, show,
+    audit_export, audit_show, audit_stats, connection, demo, evidence, policy_import, policy_lint, policy_schema,
+    policy_test, secret_input, serve, setup, show,
 };
 use crate::app::{Core, World};
 use crate::config::{Admin, Config, Environment, Sources};
@@ -190,6 +190,7 @@ fn policy(asking: &Asking, verb: &Policy) -> Result<ExitCode, Failure> {
         Policy::Lint(arguments) => policy_lint::run(asking, arguments),
         Policy::Test(arguments) => policy_test::run(asking, arguments),
         Policy::Schema(arguments) => policy_schema::run(asking, arguments),
+        Policy::Import(arguments) => policy_import::run(asking, arguments),
         Policy::Reload => asking.print(Command::PolicyReload, &[]),
     }
 }

@@ -198,6 +198,7 @@ fn every_verb_explains_itself() {
         &["policy", "test"],
         &["policy", "lint"],
         &["policy", "schema"],
+        &["policy", "import", "openapi"],
         &["upstream", "secret", "set"],
         &["audit", "search"],
         &["audit", "show"],

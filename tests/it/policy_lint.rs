@@ -200,3 +200,42 @@ fn the_schemas_are_written_and_do_not_disturb_the_folder() {
     assert_eq!(alone(&["policy", "schema", "--directory", &path]).0, 0, "they are written again");
     assert_eq!(alone(&["policy", "schema", "--directory", "/nowhere/at/all"]).0, 1);
 }
+
+const PETS: &str = "openapi: 3.0.3
+info: { title: Pets, version: '1' }
+servers: [{ url: https://erp.example/api }]
+paths:
+  /pets: { get: { operationId: listPets } }
+  /pets/{petId}.json: { get: {} }
+  /orders: { get: { operationId: allOrders } }
+";
+
+#[test]
+fn an_import_is_a_proposal_that_overwrites_nothing_and_passes_lint() {
+    let folder = policies(&[]);
+    let document = folder.path().join("pets.yaml");
+    std::fs::write(&document, PETS).expect("written");
+    let output = folder.path().join("policies/endpoints/pets.yaml");
+    let (document, output) = (document.display().to_string(), output.display().to_string());
+    let import = ["policy", "import", "openapi", &document];
+    let proposed = run(folder.path(), &import, "");
+    let (text, told) = (String::from_utf8_lossy(&proposed.stdout), String::from_utf8_lossy(&proposed.stderr));
+    assert!(proposed.status.success() && text.contains("  - id: list-pets\n"), "{text}{told}");
+    assert!(text.contains("upstream: \"erp\"\n"), "the only configured upstream: {text}");
+    assert!(told.contains("GET /orders: it is mapped already, as `orders.list` (endpoints/erp.yaml:"), "{told}");
+    assert!(told.contains("1 endpoints proposed, 2 operations left out"), "{told}");
+
+    let to_file = [&import[..], &["--output", &output]].concat();
+    succeed(folder.path(), &to_file, "");
+    assert_eq!(std::fs::read_to_string(&output).expect("written"), text);
+    assert_eq!(run(folder.path(), &to_file, "").status.code(), Some(7), "it exists already");
+    let (code, found) = alone(&["policy", "lint", &shown(folder.path())]);
+    assert!(code == 0 && found.contains("warning[unused-endpoint]") && found.ends_with("1 warning\n"), "{found}");
+
+    assert_eq!(alone(&import).0, 7, "without a configuration the upstream must be named");
+    assert_eq!(alone(&[&import[..], &["--upstream", "erp"]].concat()).0, 0);
+    std::fs::write(&document, "swagger: '2.0'").expect("written");
+    let refused = run(folder.path(), &import, "");
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(7) && told.contains("this is Swagger 2.0"), "{told}");
+}
