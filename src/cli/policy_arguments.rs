@@ -58,7 +58,9 @@ pub struct PolicySchema {
 #[derive(Debug, Subcommand)]
 pub enum PolicyImport {
     /// Propose endpoints from an `OpenAPI` document, to be reviewed by a person; nothing is allowed by importing
-    #[command(after_help = "Exit codes: 0 proposed, 7 the document cannot be read or the output exists already.")]
+    #[command(
+        after_help = "Exit codes: 0 proposed, 7 the document cannot be read or the file to write exists already."
+    )]
     Openapi {
         /// The document: `OpenAPI` 3.0 or 3.1, in JSON or YAML, at most 16 MiB
         file: PathBuf,
@@ -67,6 +69,6 @@ pub enum PolicyImport {
         upstream: Option<UpstreamName>,
         /// The file to write; it must not exist [default: standard output]
         #[arg(long, value_name = "FILE")]
-        output: Option<PathBuf>,
+        write: Option<PathBuf>,
     },
 }

@@ -14,16 +14,16 @@ use crate::domain::UpstreamName;
 use crate::policy::{Imported, KnownEndpoints, LARGEST_DOCUMENT, LeftOut, import_openapi};
 
 pub(super) fn run(asking: &Asking, arguments: &PolicyImport) -> Result<ExitCode, Failure> {
-    let PolicyImport::Openapi { file, upstream, output } = arguments;
-    if let Some(output) = output
-        && output.exists()
+    let PolicyImport::Openapi { file, upstream, write } = arguments;
+    if let Some(path) = write
+        && path.exists()
     {
-        return Err(Failure::invalid(format!("`{}` exists already; nothing was written", output.display())));
+        return Err(Failure::invalid(format!("`{}` exists already; nothing was written", path.display())));
     }
     let (upstream, known) = surroundings(asking, upstream.as_ref())?;
     let imported = import_openapi(file, &read(file)?, &upstream, &known).map_err(Failure::invalid)?;
-    match output {
-        Some(output) => write_new(output, &imported.text)?,
+    match write {
+        Some(path) => write_new(path, &imported.text)?,
         None => line(imported.text.trim_end())?,
     }
     tell(&imported);
@@ -73,7 +73,7 @@ fn tell(imported: &Imported) {
         line_to_stderr(&safe(&format!("left out: {operation}: {why}")));
     }
     line_to_stderr(&format!(
-        "{} endpoints proposed, {} operations left out; nothing is allowed by importing",
+        "endpoints proposed: {}, operations left out: {}; nothing is allowed by importing",
         imported.endpoints,
         imported.left_out.len()
     ));

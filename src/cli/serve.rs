@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::arguments::{Check, Serve};
-use super::output::{Failure, line};
+use super::output::{Failure, line, line_to_stderr};
 use super::run::world;
 use crate::app::{self, App};
 use crate::config::{Config, Sources};
@@ -40,6 +40,9 @@ pub(super) fn check(sources: &Sources, arguments: &Check) -> Result<ExitCode, Fa
         set.policy_names().len(),
         config.upstreams.len()
     ))?;
+    if !set.warnings().is_empty() {
+        line_to_stderr(&format!("{} about the policies; see `erp-access policy lint`", set.warnings().summary()));
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -81,7 +81,7 @@ fn the_five_minute_start_works_as_the_readme_says() {
     let shown = succeed(&folder, &["audit", "show", first.header("x-request-id").expect("an id")], "");
     assert!(shown.contains("asked for GET /v1/customers, which is the endpoint `customers.list`."), "{shown}");
     assert!(shown.contains("decision path\n   1. passed  The head of the request was read"), "{shown}");
-    assert!(shown.contains(">  8    - id: read\n>  9      allow: [customers.list,"), "{shown}");
+    assert!(shown.contains(">  7    - id: read\n>  8      allow: [customers.list,"), "{shown}");
     assert!(shown.contains("Today's policies would decide the same: allowed by order-reader/read."), "{shown}");
 
     succeed(&folder, &["kill", "engage", "--reason", "incident 17", "--yes"], "");

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::support::gateway::Setup;
-use crate::support::process::{free_address, program, run, succeed};
+use crate::support::process::{self, Serving, free_address, program, run, succeed};
 
 /// Exit code and standard output of a command without any configuration.
 fn alone(arguments: &[&str]) -> (i32, String) {
@@ -135,6 +135,22 @@ fn status_counts_the_warnings_about_the_policies_in_force() {
     assert_eq!((&status["policy_warnings"], &status["policy_problems"]), (&1.into(), &serde_json::json!([])));
 }
 
+#[test]
+fn warnings_are_logged_once_for_each_generation() {
+    let nothing =
+        |endpoint: &str| format!("version: 1\npolicy: nothing\nrules: [{{ id: none, deny: [{endpoint}] }}]\n");
+    let folder = policies(&[("nothing.yaml", &nothing("orders.list"))]);
+    let serving = Serving::start(folder.path());
+    let logged = || process::log(folder.path()).matches("[nothing-allowed]").count();
+    assert_eq!(logged(), 1, "{}", process::log(folder.path()));
+    succeed(folder.path(), &["policy", "reload"], "");
+    assert_eq!(logged(), 1, "the same generation");
+    std::fs::write(folder.path().join("policies/nothing.yaml"), nothing("orders.read")).expect("written");
+    succeed(folder.path(), &["policy", "reload"], "");
+    assert_eq!(logged(), 2, "{}", process::log(folder.path()));
+    assert!(serving.terminate(), "{}", process::log(folder.path()));
+}
+
 const CASES: &str = "version: 1
 cases:
   - name: a reader reads
@@ -170,7 +186,7 @@ fn coverage_lists_rules_and_endpoints_that_no_case_exercises() {
     let path = shown(folder.path());
     let (_, text) = alone(&["policy", "test", &path, "--coverage"]);
     for line in [
-        &format!("no case  rule order-reader/no-archive  {path}/order-reader.yaml:10"),
+        &format!("no case  rule order-reader/no-archive  {path}/order-reader.yaml:9"),
         &format!("no case  rule order-writer/create  {path}/order-writer.yaml:"),
         &format!("no case  endpoint orders.read  {path}/endpoints/erp.yaml:"),
         "cases exercise 1 of 4 rules and reach 2 of 7 endpoints",
@@ -207,7 +223,7 @@ servers: [{ url: https://erp.example/api }]
 paths:
   /pets: { get: { operationId: listPets } }
   /pets/{petId}.json: { get: {} }
-  /orders: { get: { operationId: allOrders } }
+  /v1/orders: { get: { operationId: allOrders } }
 ";
 
 #[test]
@@ -222,10 +238,10 @@ fn an_import_is_a_proposal_that_overwrites_nothing_and_passes_lint() {
     let (text, told) = (String::from_utf8_lossy(&proposed.stdout), String::from_utf8_lossy(&proposed.stderr));
     assert!(proposed.status.success() && text.contains("  - id: list-pets\n"), "{text}{told}");
     assert!(text.contains("upstream: \"erp\"\n"), "the only configured upstream: {text}");
-    assert!(told.contains("GET /orders: it is mapped already, as `orders.list` (endpoints/erp.yaml:"), "{told}");
-    assert!(told.contains("1 endpoints proposed, 2 operations left out"), "{told}");
+    assert!(told.contains("GET /v1/orders: it is mapped already, as `orders.list` (endpoints/erp.yaml:"), "{told}");
+    assert!(told.contains("endpoints proposed: 1, operations left out: 2"), "{told}");
 
-    let to_file = [&import[..], &["--output", &output]].concat();
+    let to_file = [&import[..], &["--write", &output]].concat();
     succeed(folder.path(), &to_file, "");
     assert_eq!(std::fs::read_to_string(&output).expect("written"), text);
     assert_eq!(run(folder.path(), &to_file, "").status.code(), Some(7), "it exists already");

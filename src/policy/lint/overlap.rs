@@ -39,7 +39,7 @@ fn problem(linted: &Linted<'_>, loser: &str, lost: &[Lost<'_>]) -> Option<Proble
     };
     let message = format!(
         "the path of `{loser}` is also that of other endpoints, and it does not get {}{more}; a literal beats a \
-         parameter, and a parameter beats the rest: rename a path if that is not meant",
+         parameter and the rest of a path: rename a path if that is not meant",
         named.join(", ")
     );
     Some(tree.problem(Code::TemplateOverlap, place.path, message))

@@ -129,6 +129,22 @@ fn templates_that_no_router_keeps_apart_are_an_error_at_the_later_one() {
 }
 
 #[test]
+fn an_edit_whose_templates_conflict_keeps_the_last_good_version_of_its_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (path, text) in texts(&[]) {
+        let path = folder.path().join(path);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        std::fs::write(path, text).expect("written");
+    }
+    let store = PolicyStore::open(folder.path()).unwrap_or_else(|problems| panic!("{problems}"));
+    let text = format!("{ENDPOINTS}  - {{ id: rest, methods: [GET], path: '/v1/orders/{{all...}}' }}\n");
+    std::fs::write(folder.path().join("endpoints/erp.yaml"), text).expect("written");
+    let report = store.reload();
+    assert_eq!(report.problems.0.iter().map(|problem| problem.code).collect::<Vec<_>>(), [Code::ConflictingTemplates]);
+    assert_eq!((report.changed, store.current().endpoints().len()), (false, 3), "{}", report.problems);
+}
+
+#[test]
 fn one_finding_tells_all_paths_that_an_endpoint_does_not_get() {
     let mut text = ENDPOINTS.to_owned();
     for number in 0..9 {
