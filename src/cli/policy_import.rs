@@ -20,7 +20,7 @@ pub(super) fn run(asking: &Asking, arguments: &PolicyImport) -> Result<ExitCode,
     {
         return Err(Failure::invalid(format!("`{}` exists already; nothing was written", path.display())));
     }
-    let (upstream, known) = surroundings(asking, upstream.as_ref())?;
+    let (upstream, known) = upstream_and_known(asking, upstream.as_ref())?;
     let imported = import_openapi(file, &read(file)?, &upstream, &known).map_err(Failure::invalid)?;
     match write {
         Some(path) => write_new(path, &imported.text)?,
@@ -31,7 +31,10 @@ pub(super) fn run(asking: &Asking, arguments: &PolicyImport) -> Result<ExitCode,
 }
 
 /// The upstream, and what is mapped already.
-fn surroundings(asking: &Asking, given: Option<&UpstreamName>) -> Result<(UpstreamName, KnownEndpoints), Failure> {
+fn upstream_and_known(
+    asking: &Asking,
+    given: Option<&UpstreamName>,
+) -> Result<(UpstreamName, KnownEndpoints), Failure> {
     let config = match (Config::load(&asking.sources), given) {
         (Ok(config), _) => config,
         (Err(_), Some(upstream)) => {

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::control::Command;
 use crate::domain::UpstreamName;
 use crate::policy::yaml::{Problems, Severity};
-use crate::policy::{HeldPolicy, Surroundings, lint};
+use crate::policy::{Circumstances, HeldPolicy, lint};
 
 /// Something given is not valid.
 const INVALID: u8 = 7;
@@ -22,7 +22,7 @@ pub(super) fn run(asking: &Asking, arguments: &PolicyLint) -> Result<ExitCode, F
     let found = match &arguments.directory {
         Some(folder) => {
             line_to_stderr("note: a folder by itself: grants and upstreams were not checked");
-            lint(folder, &Surroundings { now, ..Surroundings::default() })
+            lint(folder, &Circumstances { now, ..Circumstances::default() })
         }
         None => configured(asking, now)?,
     };
@@ -36,14 +36,14 @@ fn configured(asking: &Asking, now: Option<jiff::Timestamp>) -> Result<Problems,
     let config = Config::load(&asking.sources).map_err(Failure::invalid)?;
     let folder: &Path = &config.policies.directory;
     let upstreams: Vec<UpstreamName> = config.upstreams.keys().cloned().collect();
-    let around = Surroundings { now, upstreams: Some(&upstreams), held: None };
+    let around = Circumstances { now, upstreams: Some(&upstreams), held: None };
     let found = lint(folder, &around);
     // Without a gateway the store is opened for its grants, and with it the policies: broken ones keep it shut.
     if found.count(Severity::Error) > 0 {
         return Ok(found);
     }
     match asking.ask(Command::GrantList { credential: None }).map(|grants| held(&grants)) {
-        Ok(held) => Ok(lint(folder, &Surroundings { held: Some(&held), ..around })),
+        Ok(held) => Ok(lint(folder, &Circumstances { held: Some(&held), ..around })),
         Err(failure) => {
             line_to_stderr(&safe(&format!("note: grants were not checked: {failure}")));
             Ok(found)

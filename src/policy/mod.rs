@@ -30,7 +30,7 @@ pub use coverage::{Coverage, Untested};
 pub use decision::{Allowed, AllowedBy, Facts, Grants, Refused, ScheduleUse};
 pub use endpoint::{Endpoint, Matched, NotResolved, Route};
 pub use import::{Imported, KnownEndpoints, LARGEST_DOCUMENT, LeftOut, import_openapi};
-pub use lint::{HeldPolicy, Surroundings, lint};
+pub use lint::{Circumstances, HeldPolicy, lint};
 pub use location::{file_of, lines_of_rule};
 pub use odata::{Body, BodyForm, Boundary, boundary_of};
 pub use operations::{Operation, Operations, PartRefused};

@@ -12,7 +12,7 @@ use super::cases::RawCase;
 use super::decision::ScheduleUse;
 use super::endpoint::{Catalogue, Endpoint, Route};
 use super::files::{self, Content, File, Kind};
-use super::lint::{self, Surroundings};
+use super::lint::{self, Circumstances};
 use super::raw_endpoints::RawEndpoint;
 use super::raw_policy::{RawPolicy, RawRule};
 use super::rules::{Policy, Rule};
@@ -113,7 +113,7 @@ impl PolicySet {
         let catalogue = Catalogue::build(&endpoints).map_err(|conflicts| lint::conflicts(&files, &conflicts))?;
         let (generation, hash, broken, warnings) = (1, hash_of(&files), HashSet::new(), Problems::default());
         let set = Self { generation, hash, files, catalogue, endpoints, policies, schedules, cases, broken, warnings };
-        let warnings = lint::look(&set, &Surroundings::default());
+        let warnings = lint::look(&set, &Circumstances::default());
         Ok(Self { warnings, ..set })
     }
 

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::policy::yaml::Severity;
-use crate::policy::{PolicySet, Surroundings, lint};
+use crate::policy::{Circumstances, PolicySet, lint};
 
 fn import_text(text: &str) -> Result<Imported, Problems> {
     let upstream = "erp".parse().expect("a name");
@@ -95,7 +95,7 @@ fn what_an_import_writes_passes_lint_and_allows_nothing() {
     std::fs::create_dir(folder.path().join("endpoints")).expect("a folder");
     let imported = import_text(YAML).unwrap_or_else(|problems| panic!("{problems}"));
     std::fs::write(folder.path().join("endpoints/erp.yaml"), imported.text).expect("written");
-    let found = lint(folder.path(), &Surroundings::default());
+    let found = lint(folder.path(), &Circumstances::default());
     assert_eq!(found.count(Severity::Error), 0, "{found}");
     assert_eq!(found.0.len(), 3, "each endpoint is unused: {found}");
 }

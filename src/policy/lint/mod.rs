@@ -22,7 +22,7 @@ use crate::domain::{PolicyName, UpstreamName};
 
 /// What is known besides the files. What is not known is not checked.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Surroundings<'a> {
+pub struct Circumstances<'a> {
     /// The time.
     pub now: Option<Timestamp>,
     /// The configured upstreams.
@@ -43,7 +43,7 @@ pub struct HeldPolicy {
 /// What the checks look at.
 struct Linted<'s> {
     set: &'s PolicySet,
-    around: &'s Surroundings<'s>,
+    around: &'s Circumstances<'s>,
     texts: Texts<'s>,
 }
 
@@ -67,7 +67,7 @@ const CHECKS: [Check; 12] = [
 ];
 
 /// Every finding about a set whose files are right by themselves, in the order of files and lines.
-pub(super) fn look(set: &PolicySet, around: &Surroundings<'_>) -> Problems {
+pub(super) fn look(set: &PolicySet, around: &Circumstances<'_>) -> Problems {
     let linted = Linted { set, around, texts: Texts::new(set.files()) };
     let mut found = Vec::new();
     for check in CHECKS {
@@ -93,7 +93,7 @@ pub(super) fn conflicts(files: &[LoadedFile], conflicts: &[Conflict]) -> Problem
 ///
 /// Beside an error a warning would often be about what the error took away.
 #[must_use]
-pub fn lint(folder: &Path, around: &Surroundings<'_>) -> Problems {
+pub fn lint(folder: &Path, around: &Circumstances<'_>) -> Problems {
     let texts = match texts_of(folder) {
         Ok(texts) => texts,
         Err(error) => return unreadable(folder, &error),

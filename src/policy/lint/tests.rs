@@ -33,13 +33,13 @@ fn texts(files: &[(&str, &str)]) -> Vec<(PathBuf, Vec<u8>)> {
     texts
 }
 
-fn found_around(files: &[(&str, &str)], around: &Surroundings<'_>) -> Problems {
+fn found_around(files: &[(&str, &str)], around: &Circumstances<'_>) -> Problems {
     let set = PolicySet::from_texts(&texts(files)).unwrap_or_else(|problems| panic!("{problems}"));
     look(&set, around)
 }
 
 fn found(files: &[(&str, &str)]) -> Problems {
-    found_around(files, &Surroundings::default())
+    found_around(files, &Circumstances::default())
 }
 
 /// What is underlined in the text of the finding's file.
@@ -73,7 +73,7 @@ fn clean_files_have_no_finding() {
 #[test]
 fn the_shipped_policies_have_no_error() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
-    let found = lint(&folder, &Surroundings::default());
+    let found = lint(&folder, &Circumstances::default());
     assert_eq!(found.count(Severity::Error), 0, "{found}");
 }
 
@@ -255,7 +255,7 @@ fn a_window_inside_of_another_is_told() {
 fn a_schedule_that_never_opens_is_told_where_the_time_is_known() {
     let text = "version: 1\ndefault:\n  time_zone: UTC\n  windows: []\n";
     assert!(found(&[("schedule.yaml", text)]).is_empty());
-    let around = Surroundings { now: Some(Timestamp::UNIX_EPOCH), ..Surroundings::default() };
+    let around = Circumstances { now: Some(Timestamp::UNIX_EPOCH), ..Circumstances::default() };
     let found = found_around(&[("schedule.yaml", text)], &around);
     assert_eq!(found.0.iter().map(|problem| (problem.code, problem.line)).collect::<Vec<_>>(), [(Code::NeverOpens, 2)]);
 }
@@ -270,7 +270,7 @@ fn a_file_of_cases_without_cases_is_told() {
 fn grants_and_policies_that_miss_each_other_are_told_where_grants_are_known() {
     let held = |policy: &str| HeldPolicy { holder: "webshop".into(), policy: policy.parse().expect("a name") };
     let found_with =
-        |held: &[HeldPolicy]| found_around(&[], &Surroundings { held: Some(held), ..Surroundings::default() });
+        |held: &[HeldPolicy]| found_around(&[], &Circumstances { held: Some(held), ..Circumstances::default() });
     assert!(found_with(&[held("clean")]).is_empty());
     let found = found_with(&[held("claen")]);
     let codes: Vec<_> = found.0.iter().map(|problem| problem.code).collect();
@@ -281,7 +281,7 @@ fn grants_and_policies_that_miss_each_other_are_told_where_grants_are_known() {
 #[test]
 fn an_upstream_that_is_not_configured_is_an_error_once_a_file() {
     let configured = ["erq".parse().expect("a name")];
-    let around = Surroundings { upstreams: Some(&configured), ..Surroundings::default() };
+    let around = Circumstances { upstreams: Some(&configured), ..Circumstances::default() };
     let found = found_around(&[], &around);
     assert_eq!(
         found.0.iter().map(|problem| (problem.code, problem.line)).collect::<Vec<_>>(),
@@ -305,7 +305,7 @@ fn mistakes_in_several_files_and_of_several_kinds_are_told_at_once() {
         std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
         std::fs::write(path, text).expect("written");
     }
-    let found = lint(folder.path(), &Surroundings::default());
+    let found = lint(folder.path(), &Circumstances::default());
     let codes: Vec<_> = found.0.iter().map(|problem| problem.code).collect();
     assert_eq!(
         codes,
@@ -317,7 +317,7 @@ fn mistakes_in_several_files_and_of_several_kinds_are_told_at_once() {
 
 #[test]
 fn a_folder_that_is_not_there_is_an_error() {
-    let found = lint(Path::new("/nowhere/at/all"), &Surroundings::default());
+    let found = lint(Path::new("/nowhere/at/all"), &Circumstances::default());
     assert_eq!(found.0.iter().map(|problem| problem.code).collect::<Vec<_>>(), [Code::Unreadable]);
 }
 
