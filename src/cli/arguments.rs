@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
 pub(super) use super::audit_arguments::Audit;
-pub(super) use super::policy_arguments::Policy;
+pub(super) use super::policy_arguments::{Policy, PolicyImport, PolicyLint, PolicySchema, PolicyTest};
 pub(super) use super::schedule_arguments::Schedule;
 use crate::domain::{AccountName, CredentialId, LabelChange, PolicyName, TokenId, UpstreamName};
 use crate::kill_switch::Scope;

@@ -1,12 +1,74 @@
 //! What can be typed after `policy`.
 
-use clap::Subcommand;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use crate::domain::UpstreamName;
 
 /// `policy …`
 #[derive(Debug, Subcommand)]
 pub enum Policy {
+    /// Look for mistakes in policy files and for what is probably not meant
+    Lint(PolicyLint),
     /// Check the policy files and run their cases
-    Test,
+    Test(PolicyTest),
+    /// Write the JSON Schemas of the policy files, for editors
+    Schema(PolicySchema),
+    /// Propose an endpoint catalogue
+    #[command(subcommand)]
+    Import(PolicyImport),
     /// Make the running gateway read the policy files again
     Reload,
+}
+
+/// `policy lint`
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes: 0 nothing or warnings only, 7 errors.
+Nothing is changed. A folder that is named here is looked at by itself: no configuration, no gateway, no store is needed,
+and grants are not checked.")]
+pub struct PolicyLint {
+    /// The folder to look at [default: the configured one]
+    pub directory: Option<PathBuf>,
+    /// Treat warnings as errors: exit code 7
+    #[arg(long)]
+    pub deny_warnings: bool,
+}
+
+/// `policy test`
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes: 0 every case came out as expected, 1 one did not, 7 the files have errors.")]
+pub struct PolicyTest {
+    /// The folder to test [default: the configured one]
+    pub directory: Option<PathBuf>,
+    /// List the rules that no case exercises and the endpoints that none reaches
+    #[arg(long)]
+    pub coverage: bool,
+}
+
+/// `policy schema`
+#[derive(Debug, Args)]
+pub struct PolicySchema {
+    /// The folder to write to [default: the configured policy folder]
+    #[arg(long)]
+    pub directory: Option<PathBuf>,
+}
+
+/// `policy import …`
+#[derive(Debug, Subcommand)]
+pub enum PolicyImport {
+    /// Propose endpoints from an `OpenAPI` document, to be reviewed by a person; nothing is allowed by importing
+    #[command(
+        after_help = "Exit codes: 0 proposed, 7 the document cannot be read or the file to write exists already."
+    )]
+    Openapi {
+        /// The document: `OpenAPI` 3.0 or 3.1, in JSON or YAML, at most 16 MiB
+        file: PathBuf,
+        /// The upstream to which the endpoints lead [default: the only one that is configured]
+        #[arg(long, value_name = "NAME")]
+        upstream: Option<UpstreamName>,
+        /// The file to write; it must not exist [default: standard output]
+        #[arg(long, value_name = "FILE")]
+        write: Option<PathBuf>,
+    },
 }

@@ -14,7 +14,8 @@ use super::arguments::{
 };
 use super::output::{self, Failure};
 use super::{
-    audit_export, audit_show, audit_stats, connection, demo, evidence, schedules, secret_input, serve, setup, show,
+    audit_export, audit_show, audit_stats, connection, demo, evidence, policy_import, policy_lint, policy_schema,
+    policy_test, schedules, secret_input, serve, setup, show,
 };
 use crate::app::{Core, World};
 use crate::config::{Admin, Config, Environment, Sources};
@@ -35,8 +36,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Noun::Check(arguments) => serve::check(&asking.sources, &arguments),
         Noun::Db(Db::Migrate) => serve::migrate(&asking.sources),
         Noun::Key(Key::Generate { file }) => setup::generate_key(file.as_deref()),
-        Noun::Policy(Policy::Test) => serve::test_policies(&asking.sources),
-        Noun::Policy(Policy::Reload) => asking.print(Command::PolicyReload, &[]),
+        Noun::Policy(verb) => policy(&asking, &verb),
         Noun::Status => show::status(&asking),
         Noun::Account(verb) => account(&asking, verb),
         Noun::Credential(verb) => credential(&asking, verb),
@@ -181,6 +181,16 @@ fn grant(asking: &Asking, verb: Grant) -> Result<ExitCode, Failure> {
         }
         Grant::Remove { credential, policy } => asking.print(Command::GrantRemove { credential, policy }, &columns),
         Grant::List { credential } => asking.print(Command::GrantList { credential }, &columns),
+    }
+}
+
+fn policy(asking: &Asking, verb: &Policy) -> Result<ExitCode, Failure> {
+    match verb {
+        Policy::Lint(arguments) => policy_lint::run(asking, arguments),
+        Policy::Test(arguments) => policy_test::run(asking, arguments),
+        Policy::Schema(arguments) => policy_schema::run(asking, arguments),
+        Policy::Import(arguments) => policy_import::run(asking, arguments),
+        Policy::Reload => asking.print(Command::PolicyReload, &[]),
     }
 }
 

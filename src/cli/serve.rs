@@ -1,10 +1,10 @@
-//! `serve`, `check`, `db migrate`, `policy test`.
+//! `serve`, `check`, `db migrate`.
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::arguments::{Check, Serve};
-use super::output::{Failure, line};
+use super::output::{Failure, line, line_to_stderr};
 use super::run::world;
 use crate::app::{self, App};
 use crate::config::{Config, Sources};
@@ -45,6 +45,9 @@ pub(super) fn check(sources: &Sources, arguments: &Check) -> Result<ExitCode, Fa
         set.policy_names().len(),
         config.upstreams.len()
     ))?;
+    if !set.warnings().is_empty() {
+        line_to_stderr(&format!("{} about the policies; see `erp-access policy lint`", set.warnings().summary()));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -53,24 +56,6 @@ pub(super) fn migrate(sources: &Sources) -> Result<ExitCode, Failure> {
     app::migrate(&config).map_err(Failure::other)?;
     line(&format!("the databases in {} have this version's format", config.store.directory.display()))?;
     Ok(ExitCode::SUCCESS)
-}
-
-pub(super) fn test_policies(sources: &Sources) -> Result<ExitCode, Failure> {
-    let config = Config::load(sources).map_err(Failure::invalid)?;
-    let policies = PolicyStore::open(&config.policies.directory).map_err(Failure::invalid)?;
-    let results = policies.current().run_cases();
-    let mut failed = 0;
-    for result in &results {
-        match &result.difference {
-            None => line(&format!("ok    {}", result.name))?,
-            Some(difference) => {
-                failed += 1;
-                line(&format!("FAIL  {}\n   {difference}", result.name))?;
-            }
-        }
-    }
-    line(&format!("{} passed, {failed} failed", results.len() - failed))?;
-    if failed == 0 { Ok(ExitCode::SUCCESS) } else { Ok(ExitCode::FAILURE) }
 }
 
 /// A core dump would hold every key.

@@ -13,6 +13,7 @@ use crate::app::{self, Core};
 use crate::config::{Config, Environment, Sources};
 use crate::directory::By;
 use crate::domain::{Actor, IssuedKind, IssuedSecret, Secret, SystemEntropy, UserId};
+use crate::policy::schemas;
 use crate::secrets::AppKey;
 use crate::store::{NewUser, Role};
 
@@ -49,6 +50,9 @@ pub(super) fn init(arguments: &Init) -> Result<ExitCode, Failure> {
     DirBuilder::new().recursive(true).mode(0o750).create(&folder).map_err(Failure::other)?;
     for (name, text) in POLICIES {
         write_new(&folder.join("policies").join(name), text, 0o640)?;
+    }
+    for schema in schemas() {
+        write_new(&folder.join("policies").join(schema.name), &schema.text(), 0o640)?;
     }
     generate_key(Some(&folder.join("app.key")))?;
     let data = data_folder(arguments, &folder);

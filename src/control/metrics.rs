@@ -43,6 +43,8 @@ pub(super) fn text(control: &Control) -> String {
         control.policies.current().generation(),
     );
     page.gauge("policy_problems", "What is wrong in policy files.", "", control.policies.problems().0.len());
+    let warnings = control.policies.current().warnings().0.len();
+    page.gauge("policy_warnings", "What is probably not meant in the policies in force.", "", warnings);
     let snapshot = control.directory.snapshot();
     page.kill_switches(snapshot.kill_switches());
     page.overrides(snapshot.overrides(), control.clock.now());

@@ -6,6 +6,7 @@ mod command;
 mod credentials;
 mod evidence;
 mod explain;
+mod lint;
 mod metrics;
 mod ops;
 mod render;
@@ -176,12 +177,14 @@ impl Control {
         }
     }
 
-    /// Keeps the texts of the policies in force, so that an audit row can always say which text allowed it.
+    /// Keeps the texts of the policies in force, so that an audit row can always say which text allowed it. Called once
+    /// for each generation.
     pub fn keep_policies(&self) {
         self.keep(&self.policies.current());
     }
 
     fn keep(&self, set: &PolicySet) {
+        lint::tell(&set.warnings().clone().inside(self.policies.folder()));
         let texts: Vec<_> = set
             .files()
             .iter()

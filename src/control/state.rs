@@ -66,6 +66,7 @@ impl Control {
             "policy_hash": policies.hash().to_string(),
             "policy_files": policies.files().iter().map(file).collect::<Vec<_>>(),
             "policy_problems": problems.0.iter().map(std::string::ToString::to_string).collect::<Vec<_>>(),
+            "policy_warnings": policies.warnings().0.len(),
             "upstreams": self.list_upstreams(),
             "audit": writer(audit.state),
             "audit_queue": format!("{} of {}", audit.in_use, audit.capacity),

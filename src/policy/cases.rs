@@ -2,21 +2,25 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 
 use super::decision::{Allowed, Facts, Grants, Refused, ScheduleUse};
 use super::obligations::Unfulfillable;
 use super::odata::Body;
+use super::operations::Operations;
 use super::set::PolicySet;
 use super::surroundings::{self, Surroundings};
 use super::yaml::{Node, Place, Problems, Reader, Source};
-use crate::domain::{CanonicalPath, PolicyName, Target};
+use crate::domain::{PolicyName, Target};
 
 /// One case as written.
 #[derive(Debug)]
 pub(super) struct RawCase {
     pub(super) name: String,
+    file: PathBuf,
+    line: usize,
     pub(super) grants: Vec<(PolicyName, Place)>,
     method: String,
     target: Target,
@@ -43,15 +47,28 @@ enum Expected {
 pub struct CaseResult {
     /// The name of the case.
     pub name: String,
+    /// Its file, as a path inside the policy folder.
+    pub file: PathBuf,
+    /// The line on which it begins.
+    pub line: usize,
     /// What was expected and what was decided, where they differ.
-    pub difference: Option<String>,
+    pub difference: Option<Difference>,
 }
 
-pub(super) fn read(source: &Source, root: &Node) -> Result<Vec<RawCase>, Problems> {
+/// A decision that is not the expected one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// What the case says.
+    pub expected: String,
+    /// What the policies say.
+    pub decided: String,
+}
+
+/// The cases that could be read, and what was wrong.
+pub(super) fn read(source: &Source, root: &Node) -> (Vec<RawCase>, Problems) {
     let mut reader = Reader::new(source);
     let cases = read_file(&mut reader, root).unwrap_or_default();
-    let problems = reader.finish();
-    if problems.is_empty() { Ok(cases) } else { Err(problems) }
+    (cases, reader.finish())
 }
 
 fn read_file(reader: &mut Reader<'_>, root: &Node) -> Option<Vec<RawCase>> {
@@ -74,8 +91,9 @@ fn read_case(reader: &mut Reader<'_>, node: &Node) -> Option<RawCase> {
     let request = request.and_then(|node| read_request(reader, node, fields.get("principal")));
     let expected = reader.required(&fields, "expect", "a case").and_then(|node| read_expected(reader, node));
     let Request { method, target, at, body, surroundings } = request?;
+    let (file, line) = (reader.file().to_owned(), node.place.line);
     let (name, grants, expected) = (name?.to_owned(), grants?, expected?);
-    Some(RawCase { name, grants, method, target, at, body, surroundings, expected })
+    Some(RawCase { name, file, line, grants, method, target, at, body, surroundings, expected })
 }
 
 struct Request {
@@ -157,7 +175,7 @@ fn read_obligations(reader: &mut Reader<'_>, node: &Node) -> Option<BTreeSet<Str
 }
 
 /// What was decided about a case.
-enum Decided {
+pub(super) enum Decided {
     /// By these rules, with these obligations.
     Allowed(String, BTreeSet<String>),
     Denied(&'static str, String),
@@ -203,22 +221,17 @@ impl PolicySet {
                 }
                 Expected::Denied { reason } => format!("denied, {}", reason.as_deref().unwrap_or("for any reason")),
             };
-            format!("expected: {expected}\n   decided: {decided}")
+            Difference { expected, decided: decided.to_string() }
         });
-        CaseResult { name: case.name.clone(), difference }
+        CaseResult { name: case.name.clone(), file: case.file.clone(), line: case.line, difference }
     }
 
     fn decide_case(&self, case: &RawCase) -> Decided {
-        let path: &CanonicalPath = case.target.path();
-        let Some(route) = self.route(&case.method, path) else {
-            return Decided::Denied("unmapped", "no endpoint has this method and path".into());
+        let operations = match self.operations_of(case) {
+            Ok(operations) => operations,
+            Err(denied) => return denied,
         };
-        let operations =
-            match self.operations(route, &case.target, case.body.as_deref().map(|body| Body::json(body.as_bytes()))) {
-                Ok(operations) => operations,
-                Err(why) => return Decided::Denied("body", why.to_string()),
-            };
-        let facts = case.surroundings.add_to(Facts::new(&case.method, path, case.target.query(), case.at));
+        let facts = case.facts();
         let mut by: Vec<String> = Vec::new();
         let mut owed = BTreeSet::new();
         for operation in operations.iter() {
@@ -238,6 +251,22 @@ impl PolicySet {
             }
         }
         Decided::Allowed(by.join(", "), owed)
+    }
+
+    /// What the request of a case asks for.
+    pub(super) fn operations_of(&self, case: &RawCase) -> Result<Operations<'_>, Decided> {
+        let Some(route) = self.route(&case.method, case.target.path()) else {
+            return Err(Decided::Denied("unmapped", "no endpoint has this method and path".into()));
+        };
+        let body = case.body.as_deref().map(|body| Body::json(body.as_bytes()));
+        self.operations(route, &case.target, body).map_err(|why| Decided::Denied("body", why.to_string()))
+    }
+}
+
+impl RawCase {
+    pub(super) fn facts(&self) -> Facts<'_> {
+        let Self { method, target, at, surroundings, .. } = self;
+        surroundings.add_to(Facts::new(method, target.path(), target.query(), *at))
     }
 }
 

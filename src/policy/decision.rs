@@ -359,7 +359,7 @@ fn weigh(
 
 /// Whether a rule is in force, for this client, and its condition holds. A condition that cannot be evaluated refuses the
 /// request, on an allow rule too.
-fn applies(policy: &Policy, rule: &Rule, matched: &Matched<'_>, facts: &Facts<'_>) -> Result<bool, Refused> {
+pub(super) fn applies(policy: &Policy, rule: &Rule, matched: &Matched<'_>, facts: &Facts<'_>) -> Result<bool, Refused> {
     if rule.has_ended(facts.now) || !rule.is_for(facts.client) {
         return Ok(false);
     }

@@ -1,6 +1,6 @@
 //! The endpoint catalogue: what is not in it does not exist.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -56,6 +56,15 @@ pub(super) struct Catalogue {
     routers: HashMap<&'static str, matchit::Router<Candidates>>,
 }
 
+/// An endpoint whose path cannot stand beside that of another one.
+#[derive(Debug)]
+pub(super) struct Conflict {
+    pub(super) endpoint: EndpointId,
+    pub(super) other: Option<EndpointId>,
+    /// What the router says.
+    pub(super) why: String,
+}
+
 impl fmt::Debug for Catalogue {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "Catalogue({} methods)", self.routers.len())
@@ -64,19 +73,34 @@ impl fmt::Debug for Catalogue {
 
 impl Catalogue {
     /// Builds the routers. Endpoints of the same method and pattern share a place.
-    pub(super) fn build(endpoints: &[Arc<Endpoint>]) -> Result<Self, String> {
-        let mut places: HashMap<(&'static str, String), Candidates> = HashMap::new();
+    pub(super) fn build(endpoints: &[Arc<Endpoint>]) -> Result<Self, Vec<Conflict>> {
+        let mut places: BTreeMap<(&'static str, String), Candidates> = BTreeMap::new();
+        // In the order written, so that of two that conflict the later one is told.
+        let mut order: Vec<(&'static str, String, &EndpointId)> = Vec::new();
         for endpoint in endpoints {
             for method in &endpoint.methods {
-                places.entry((method, endpoint.path.router_pattern())).or_default().add(Arc::clone(endpoint));
+                let pattern = endpoint.path.router_pattern();
+                places.entry((method, pattern.clone())).or_default().add(Arc::clone(endpoint));
+                order.push((method, pattern, &endpoint.id));
             }
         }
         let mut catalogue = Self::default();
-        for ((method, pattern), candidates) in places {
+        let mut conflicts = Vec::new();
+        for (method, pattern, id) in &order {
+            let Some(candidates) = places.remove(&(*method, pattern.clone())) else { continue };
             let router = catalogue.routers.entry(method).or_default();
-            router.insert(pattern.as_str(), candidates).map_err(|error| format!("`{method} {pattern}`: {error}"))?;
+            if let Err(error) = router.insert(pattern.as_str(), candidates) {
+                let other = order.iter().find(|(known, other, _)| {
+                    known == method && matches!(&error, matchit::InsertError::Conflict { with } if with == other)
+                });
+                conflicts.push(Conflict {
+                    endpoint: (*id).clone(),
+                    other: other.map(|(_, _, id)| (*id).clone()),
+                    why: error.to_string(),
+                });
+            }
         }
-        Ok(catalogue)
+        if conflicts.is_empty() { Ok(catalogue) } else { Err(conflicts) }
     }
 
     pub(super) fn find(&self, method: &str, path: &CanonicalPath) -> Option<Route<'_>> {

@@ -6,11 +6,11 @@ use super::cases::{self, RawCase};
 use super::raw_endpoints::{self, RawEndpoint};
 use super::raw_policy::{self, RawPolicy};
 use super::raw_schedule::{self, RawSchedule};
-use super::yaml::{Problem, Problems, Source};
+use super::yaml::{Code, Problem, Problems, Source};
 
 /// What a file in the policy folder holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Endpoints,
     Schedules,
     Cases,
@@ -40,7 +40,8 @@ pub(super) fn is_ours(path: &Path) -> bool {
     yaml && !hidden && path.components().count() <= 2
 }
 
-fn kind(path: &Path) -> Option<Kind> {
+/// What a path inside the folder holds.
+pub(super) fn kind(path: &Path) -> Option<Kind> {
     let folder = path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
     match (folder.as_deref(), path.file_name().and_then(|name| name.to_str())) {
         (Some("endpoints"), _) => Some(Kind::Endpoints),
@@ -53,10 +54,10 @@ fn kind(path: &Path) -> Option<Kind> {
 
 /// Reads one file; what is wrong in it is added to `problems`.
 pub(super) fn read(path: &Path, bytes: &[u8], problems: &mut Vec<Problem>) -> Option<File> {
-    match read_whole(path, bytes) {
+    match read_parts(path, bytes) {
         Ok((file, found)) => {
             problems.extend(found.0);
-            Some(file)
+            file
         }
         Err(found) => {
             problems.extend(found.0);
@@ -65,27 +66,28 @@ pub(super) fn read(path: &Path, bytes: &[u8], problems: &mut Vec<Problem>) -> Op
     }
 }
 
-fn read_whole(path: &Path, bytes: &[u8]) -> Result<(File, Problems), Problems> {
+/// What could be read, with what was wrong beside it; an error where nothing could.
+fn read_parts(path: &Path, bytes: &[u8]) -> Result<(Option<File>, Problems), Problems> {
     let source = Source::new(path, bytes).map_err(|problem| Problems(vec![problem]))?;
     let root = source.parse()?;
-    let content = match kind(path) {
+    let (content, problems) = match kind(path) {
         Some(Kind::Endpoints) => {
             let (endpoints, problems) = raw_endpoints::read(&source, &root);
-            return Ok((File { source, content: Content::Endpoints(endpoints) }, problems));
+            (Some(Content::Endpoints(endpoints)), problems)
         }
-        Some(Kind::Schedules) => Content::Schedules(raw_schedule::read(&source, &root)?),
-        Some(Kind::Cases) => Content::Cases(cases::read(&source, &root)?),
-        Some(Kind::Policy) => Content::Policy(Box::new(raw_policy::read(&source, &root)?)),
+        Some(Kind::Schedules) => (Some(Content::Schedules(raw_schedule::read(&source, &root)?)), Problems::default()),
+        Some(Kind::Cases) => {
+            let (cases, problems) = cases::read(&source, &root);
+            (Some(Content::Cases(cases)), problems)
+        }
+        Some(Kind::Policy) => {
+            let (policy, problems) = raw_policy::read(&source, &root);
+            (policy.map(|policy| Content::Policy(Box::new(policy))), problems)
+        }
         None => {
             let message = "only `endpoints/` and `cases/` are folders of the policy folder";
-            return Err(Problems(vec![Problem {
-                file: path.to_owned(),
-                line: 1,
-                column: 1,
-                message: message.into(),
-                excerpt: String::new(),
-            }]));
+            return Err(Problems(vec![Problem::of_file(path, Code::MisplacedFile, message)]));
         }
     };
-    Ok((File { source, content }, Problems::default()))
+    Ok((content.map(|content| File { source, content }), problems))
 }

@@ -2,7 +2,7 @@
 
 use super::body::{Batch, BodyHolds, BodyRule};
 use super::template::{Template, TrailingSlash};
-use super::yaml::{Fields, Node, Place, Problems, Reader, Source, Value, suggestion};
+use super::yaml::{Code, Fields, Node, Place, Problems, Reader, Source, Value, suggestion};
 use crate::domain::{EndpointId, JsonPointer, JsonScalar, LARGEST_WHOLE, UpstreamName};
 
 /// One endpoint as written, each part checked by itself.
@@ -18,7 +18,7 @@ pub(super) struct RawEndpoint {
     pub(super) body: Option<BodyRule>,
 }
 
-const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+pub(super) const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 /// Those that come with a body.
 const WITH_BODY: [&str; 3] = ["POST", "PUT", "PATCH"];
 /// What Pingora keeps of a body so that it can be relayed after it was looked into.
@@ -46,7 +46,7 @@ fn read_file(reader: &mut Reader<'_>, root: &Node) -> Option<Vec<RawEndpoint>> {
     for item in items {
         if let Some(endpoint) = read_endpoint(reader, item, upstream.as_ref()) {
             if endpoints.iter().any(|known| known.id == endpoint.id) {
-                reader.problem(endpoint.place, format!("duplicate endpoint id `{}`", endpoint.id));
+                reader.note(Code::DuplicateId, endpoint.place, format!("duplicate endpoint id `{}`", endpoint.id));
             }
             endpoints.push(endpoint);
         }
@@ -365,7 +365,7 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_body_is_said_with_its_place() {
         for (methods, body, place, says) in [
-            ("POST", "{ where: { method: [a] } }", "method", "`method`: it is not a JSON pointer; write `/method`"),
+            ("POST", "{ where: { method: [a] } }", "method", "write `/method`"),
             ("POST", "{ where: { /a~2: [a] } }", "/a~2", "`~1` stands for `/`"),
             ("POST", "{ where: { /a/-: [a] } }", "/a/-", "nothing ever stands there"),
             ("POST", "{ where: { /a: b } }", "b }", "must be a list"),
@@ -399,11 +399,11 @@ mod tests {
             ("GET", "{ where: { /a: [b] } }", "{ where", "GET comes without a body"),
         ] {
             let (_, problems) = read_text(&endpoint(methods, body));
-            let found = problems.0.iter().find(|problem| problem.message.contains(says));
+            let found = problems.0.iter().find(|problem| problem.to_string().contains(says));
             let found = found.unwrap_or_else(|| panic!("{body}: no `{says}` in\n{problems}"));
             let line = format!("    body: {body}");
             let column = 1 + line.find(place).expect("in the line");
-            assert_eq!((found.line, found.column, found.excerpt.as_str()), (7, column, line.as_str()), "{found}");
+            assert_eq!((found.line, found.column, found.excerpt()), (7, column, line.as_str()), "{found}");
         }
     }
 

@@ -10,7 +10,7 @@ use super::obligations::Demands;
 use super::pattern::EndpointPattern;
 use super::raw_obligations;
 use super::rules::{Effect, Limits};
-use super::yaml::{Fields, Node, Place, Problems, Reader, Source};
+use super::yaml::{Code, Fields, Node, Place, Problems, Reader, Source};
 use crate::domain::{PolicyName, RuleId};
 
 /// Bytes in one period at most.
@@ -39,14 +39,11 @@ pub(super) struct RawRule {
     pub(super) demands: Option<Demands>,
 }
 
-pub(super) fn read(source: &Source, root: &Node) -> Result<RawPolicy, Problems> {
+/// The policy as far as it could be read, and what was wrong: dangling references are found even beside mistakes.
+pub(super) fn read(source: &Source, root: &Node) -> (Option<RawPolicy>, Problems) {
     let mut reader = Reader::new(source);
     let policy = read_file(&mut reader, source, root);
-    let problems = reader.finish();
-    match policy {
-        Some(policy) if problems.is_empty() => Ok(policy),
-        _ => Err(problems),
-    }
+    (policy, reader.finish())
 }
 
 fn read_file(reader: &mut Reader<'_>, source: &Source, root: &Node) -> Option<RawPolicy> {
@@ -81,7 +78,7 @@ fn read_rules(reader: &mut Reader<'_>, node: &Node) -> Option<Vec<RawRule>> {
     for item in reader.list(node, "rules")? {
         if let Some(rule) = read_rule(reader, item) {
             if rules.iter().any(|known| known.id == rule.id) {
-                reader.problem(rule.place, format!("duplicate rule id `{}`", rule.id));
+                reader.note(Code::DuplicateId, rule.place, format!("duplicate rule id `{}`", rule.id));
             }
             rules.push(rule);
         }
@@ -128,7 +125,7 @@ fn read_effect<'n>(
             None
         }
         (None, None) => {
-            reader.problem(node.place, "a rule needs `allow` or `deny`: a list of endpoint ids");
+            reader.note(Code::MissingKey, node.place, "a rule needs `allow` or `deny`: a list of endpoint ids");
             None
         }
     }

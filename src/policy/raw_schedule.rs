@@ -17,7 +17,7 @@ pub(super) struct RawSchedule {
 }
 
 pub(super) fn read(source: &Source, root: &Node) -> Result<Vec<RawSchedule>, Problems> {
-    let mut reader = Reader::new(source);
+    let mut reader = Reader::of_times(source);
     let schedules = read_file(&mut reader, root).unwrap_or_default();
     let problems = reader.finish();
     if problems.is_empty() { Ok(schedules) } else { Err(problems) }
@@ -258,7 +258,7 @@ mod tests {
     /// The places and messages of what is wrong.
     fn problems(lines: &str) -> Vec<String> {
         let problems = with(lines).expect_err("refused");
-        problems.0.iter().map(|problem| format!("{}:{} {}", problem.line, problem.column, problem.message)).collect()
+        problems.0.iter().map(|problem| format!("{}:{} {}", problem.line, problem.column, problem.sentence())).collect()
     }
 
     #[test]

@@ -77,6 +77,12 @@ impl Rule {
     pub(super) fn is_for(&self, client: Option<IpAddr>) -> bool {
         self.clients.as_ref().is_none_or(|clients| clients.meant(client, self.effect))
     }
+
+    /// Whether it applies to every request at its endpoints. What narrows a rule belongs here.
+    pub(super) fn is_unconditional(&self) -> bool {
+        let Self { id: _, line: _, effect: _, endpoints: _, clients, until, condition, demands: _ } = self;
+        condition.is_none() && clients.is_none() && until.is_none()
+    }
 }
 
 /// What a rule does.

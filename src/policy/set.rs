@@ -12,13 +12,14 @@ use super::cases::RawCase;
 use super::condition::Condition;
 use super::decision::ScheduleUse;
 use super::endpoint::{Catalogue, Endpoint, Route};
-use super::files::{self, Content, File};
+use super::files::{self, Content, File, Kind};
 use super::index::{Concerned, RuleIndex};
+use super::lint::{self, Circumstances};
 use super::pattern::{self, EndpointPattern};
 use super::raw_endpoints::RawEndpoint;
 use super::raw_policy::{RawPolicy, RawRule};
 use super::rules::{Policy, Rule};
-use super::yaml::{Place, Problem, Problems, Source, suggestion};
+use super::yaml::{Code, Place, Problem, Problems, Source, suggestion_among};
 use crate::domain::{CanonicalPath, EndpointId, PolicyName, ScheduleName};
 use crate::schedule::Schedule;
 
@@ -71,6 +72,7 @@ pub struct PolicySet {
     cases: Vec<RawCase>,
     /// Policies whose file is broken and has no earlier version: whoever holds one may do nothing.
     broken: HashSet<PolicyName>,
+    warnings: Problems,
 }
 
 impl PolicySet {
@@ -88,6 +90,7 @@ impl PolicySet {
             schedules: HashMap::new(),
             cases: Vec::new(),
             broken: HashSet::new(),
+            warnings: Problems::default(),
         }
     }
 
@@ -106,7 +109,6 @@ impl PolicySet {
             return Err(Problems(problems));
         }
         let (endpoints, policies, schedules, cases) = linked;
-        let catalogue = Catalogue::build(&endpoints).map_err(|message| Problems(vec![nowhere(message)]))?;
         let index = RuleIndex::build(&endpoints, policies.values());
         let files = texts.iter().map(|(path, text)| LoadedFile {
             path: path.clone(),
@@ -114,8 +116,18 @@ impl PolicySet {
             text: text.clone(),
         });
         let files: Vec<_> = files.collect();
-        let (generation, hash, broken) = (1, hash_of(&files), HashSet::new());
-        Ok(Self { generation, hash, files, catalogue, endpoints, policies, index, schedules, cases, broken })
+        let catalogue = Catalogue::build(&endpoints).map_err(|conflicts| lint::conflicts(&files, &conflicts))?;
+        let (generation, hash, broken, warnings) = (1, hash_of(&files), HashSet::new(), Problems::default());
+        let set =
+            Self { generation, hash, files, catalogue, endpoints, policies, index, schedules, cases, broken, warnings };
+        let warnings = lint::look(&set, &Circumstances::default());
+        Ok(Self { warnings, ..set })
+    }
+
+    /// What is probably not meant in the files in force. Their names are paths inside the policy folder.
+    #[must_use]
+    pub fn warnings(&self) -> &Problems {
+        &self.warnings
     }
 
     pub(super) fn numbered(mut self, generation: u64, broken: HashSet<PolicyName>) -> Self {
@@ -225,10 +237,6 @@ fn hash_of(files: &[LoadedFile]) -> SnapshotHash {
     SnapshotHash(hasher.finalize().into())
 }
 
-fn nowhere(message: String) -> Problem {
-    Problem { file: PathBuf::from("endpoints"), line: 1, column: 1, message, excerpt: String::new() }
-}
-
 type Linked =
     (Vec<Arc<Endpoint>>, HashMap<PolicyName, Arc<Policy>>, HashMap<ScheduleName, Arc<Schedule>>, Vec<RawCase>);
 
@@ -240,7 +248,24 @@ struct Linker {
     /// Method and pattern to the endpoint there, and whether all there have body conditions.
     routes: HashMap<(&'static str, String), (EndpointId, bool)>,
     schedules: HashMap<ScheduleName, Arc<Schedule>>,
+    names: HashSet<PolicyName>,
     policies: HashMap<PolicyName, Arc<Policy>>,
+}
+
+/// Which files could be read whole. One that is broken is reported by itself; references into it would only repeat
+/// that.
+#[derive(Clone, Copy)]
+struct Complete {
+    endpoints: bool,
+    schedules: bool,
+    policies: bool,
+}
+
+impl Complete {
+    fn without(problems: &[Problem]) -> Self {
+        let whole = |wanted: Kind| !problems.iter().any(|problem| files::kind(&problem.file) == Some(wanted));
+        Self { endpoints: whole(Kind::Endpoints), schedules: whole(Kind::Schedules), policies: whole(Kind::Policy) }
+    }
 }
 
 impl Linker {
@@ -261,8 +286,8 @@ impl Linker {
                 Content::Cases(found) => cases.extend(found.into_iter().map(|case| (source.clone(), case))),
             }
         }
-        // A file that is broken is reported by itself; references into it would only repeat that.
-        let complete = problems.is_empty();
+        let complete = Complete::without(problems);
+        self.names = policies.iter().map(|(_, policy)| policy.name.clone()).collect();
         for (source, policy) in policies {
             self.add_policy(&source, policy, complete, problems);
         }
@@ -276,7 +301,8 @@ impl Linker {
 
     fn add_endpoint(&mut self, source: &Source, raw: RawEndpoint, problems: &mut Vec<Problem>) {
         if !self.ids.insert(raw.id.clone()) {
-            problems.push(source.problem(raw.place, format!("duplicate endpoint id `{}`", raw.id)));
+            let message = format!("duplicate endpoint id `{}`", raw.id);
+            problems.push(source.problem(raw.place, message).coded(Code::DuplicateId));
             return;
         }
         for method in &raw.methods {
@@ -288,7 +314,7 @@ impl Linker {
                          that all have a `body: {{ where: … }}` may share a path",
                         raw.id
                     );
-                    problems.push(source.problem(raw.place, message));
+                    problems.push(source.problem(raw.place, message).coded(Code::DuplicateRoute));
                 }
                 _ => drop(self.routes.insert((*method, raw.path.router_pattern()), (raw.id.clone(), conditioned))),
             }
@@ -298,7 +324,7 @@ impl Linker {
         self.endpoints.push(Arc::new(Endpoint { id, number, upstream, methods, path, path_text, upstream_path, body }));
     }
 
-    fn add_policy(&mut self, source: &Source, raw: RawPolicy, complete: bool, problems: &mut Vec<Problem>) {
+    fn add_policy(&mut self, source: &Source, raw: RawPolicy, complete: Complete, problems: &mut Vec<Problem>) {
         let schedule = self.schedule_of(source, &raw, complete, problems);
         let rules: Vec<Rule> =
             raw.rules.into_iter().map(|rule| self.link_rule(source, rule, complete, problems)).collect();
@@ -312,38 +338,39 @@ impl Linker {
         &self,
         source: &Source,
         raw: &RawPolicy,
-        complete: bool,
+        complete: Complete,
         problems: &mut Vec<Problem>,
     ) -> Option<ScheduleUse> {
-        let start = Place { line: 1, column: 1 };
-        let (text, place) = raw.schedule.as_ref().map_or(("default", start), |(text, place)| (text.as_str(), *place));
+        let (text, place) =
+            raw.schedule.as_ref().map_or(("default", Place::START), |(text, place)| (text.as_str(), *place));
         if text == "exempt" {
             return Some(ScheduleUse::Exempt);
         }
         let found = self.schedules.get_key_value(text);
-        if found.is_none() && complete {
+        if found.is_none() && complete.schedules {
             let mut known: Vec<&str> = self.schedules.keys().map(ScheduleName::as_str).collect();
             known.push("exempt");
-            let hint = suggestion(text, &known);
+            let hint = suggestion_among("schedules", text, &known);
             let shown: String = text.chars().take(64).flat_map(char::escape_debug).collect();
-            problems.push(source.problem(place, format!("there is no schedule `{shown}`{hint}")));
+            let message = format!("there is no schedule `{shown}`{hint}");
+            problems.push(source.problem(place, message).coded(Code::UnknownSchedule));
         }
         found.map(|(name, schedule)| ScheduleUse::Named(Arc::clone(schedule), name.clone()))
     }
 
-    fn link_rule(&self, source: &Source, raw: RawRule, complete: bool, problems: &mut Vec<Problem>) -> Rule {
+    fn link_rule(&self, source: &Source, raw: RawRule, complete: Complete, problems: &mut Vec<Problem>) -> Rule {
         let mut endpoints = HashSet::new();
         for (pattern, place) in &raw.endpoints {
             let fitting: Vec<EndpointId> = match pattern {
                 EndpointPattern::Exactly(id) => self.ids.get(id).cloned().into_iter().collect(),
                 EndpointPattern::Glob(glob) => self.ids.iter().filter(|id| glob.fits(id.as_str())).cloned().collect(),
             };
-            if complete && fitting.is_empty() {
-                problems.push(source.problem(*place, self.nothing_fits(pattern)));
+            if complete.endpoints && fitting.is_empty() {
+                problems.push(self.nothing_fits(source, *place, pattern));
             }
             endpoints.extend(fitting);
         }
-        if let Some(condition) = raw.condition.as_ref().filter(|_| complete) {
+        if let Some(condition) = raw.condition.as_ref().filter(|_| complete.endpoints) {
             problems.extend(self.missing_params(condition, &endpoints).map(|why| source.problem(raw.place, why)));
         }
         let RawRule { id, place, effect, clients, until, condition, demands, .. } = raw;
@@ -367,28 +394,31 @@ impl Linker {
         })
     }
 
-    fn nothing_fits(&self, pattern: &EndpointPattern) -> String {
+    fn nothing_fits(&self, source: &Source, place: Place, pattern: &EndpointPattern) -> Problem {
         match pattern {
             EndpointPattern::Exactly(id) => {
                 let known: Vec<&str> = self.ids.iter().map(EndpointId::as_str).collect();
-                format!("there is no endpoint `{id}`{}", suggestion(id.as_str(), &known))
+                let hint = suggestion_among("endpoints", id.as_str(), &known);
+                source.problem(place, format!("there is no endpoint `{id}`{hint}")).coded(Code::UnknownEndpoint)
             }
             EndpointPattern::Glob(glob) => {
                 let nearby = pattern::nearby(self.ids.iter().map(EndpointId::as_str));
                 let nearby: Vec<&str> = nearby.iter().map(String::as_str).collect();
-                let hint = Some(suggestion(glob.as_str(), &nearby)).filter(|hint| hint.contains("did you mean"));
+                let hint =
+                    Some(suggestion_among("ids", glob.as_str(), &nearby)).filter(|hint| hint.contains("did you mean"));
                 let hint = hint.unwrap_or_else(|| "; a glob fits an id from its first character to its last".into());
-                format!("no endpoint id fits `{glob}`{hint}")
+                source.problem(place, format!("no endpoint id fits `{glob}`{hint}")).coded(Code::GlobFitsNothing)
             }
         }
     }
 
-    fn check_case(&self, source: &Source, case: &RawCase, complete: bool, problems: &mut Vec<Problem>) {
-        for (policy, place) in case.grants.iter().filter(|(policy, _)| complete && !self.policies.contains_key(policy))
-        {
-            let known: Vec<&str> = self.policies.keys().map(PolicyName::as_str).collect();
-            let hint = suggestion(policy.as_str(), &known);
-            problems.push(source.problem(*place, format!("there is no policy `{policy}`{hint}")));
+    fn check_case(&self, source: &Source, case: &RawCase, complete: Complete, problems: &mut Vec<Problem>) {
+        let is_there = |policy: &PolicyName| !complete.policies || self.names.contains(policy);
+        for (policy, place) in case.grants.iter().filter(|(policy, _)| !is_there(policy)) {
+            let known: Vec<&str> = self.names.iter().map(PolicyName::as_str).collect();
+            let hint = suggestion_among("policies", policy.as_str(), &known);
+            let message = format!("there is no policy `{policy}`{hint}");
+            problems.push(source.problem(*place, message).coded(Code::UnknownPolicy));
         }
     }
 }

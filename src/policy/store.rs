@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 
 use super::folder::{self, Reading};
 use super::set::{PolicySet, SnapshotHash};
-use super::yaml::{Problem, Problems};
+use super::yaml::{Code, Problem, Problems};
 use crate::domain::PolicyName;
 
 /// The policies in force.
@@ -81,6 +81,12 @@ impl PolicyStore {
         Problems::clone(&self.problems.load())
     }
 
+    /// What is probably not meant in the files in force.
+    #[must_use]
+    pub fn warnings(&self) -> Problems {
+        self.current().warnings().clone().inside(&self.folder)
+    }
+
     /// Reads the folder again and puts in force what is good.
     pub fn reload(&self) -> ReloadReport {
         self.reload_keeping(|_| ())
@@ -94,7 +100,7 @@ impl PolicyStore {
             // A folder that cannot be read says nothing about its files; one that is gone does.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let mut problem = no_folder(&self.folder, &error);
-                problem.message.push_str("; nothing is allowed until it is there");
+                problem = problem.with_help("nothing is allowed until it is there");
                 (Reading::default(), Some(problem))
             }
             Err(error) => return self.report(false, Problems(vec![no_folder(&self.folder, &error)])),
@@ -187,21 +193,21 @@ fn broken_policies(reading: &Reading, used: &Texts) -> HashSet<PolicyName> {
         .collect()
 }
 
-fn no_folder(folder: &Path, error: &io::Error) -> Problem {
+pub(super) fn no_folder(folder: &Path, error: &io::Error) -> Problem {
     problem(folder, format!("the policy folder cannot be read: {error}"))
 }
 
-fn no_files(unreadable: &[(PathBuf, io::Error)]) -> Vec<Problem> {
+pub(super) fn no_files(unreadable: &[(PathBuf, io::Error)]) -> Vec<Problem> {
     unreadable.iter().map(|(path, error)| problem(path, format!("it cannot be read: {error}"))).collect()
 }
 
 fn problem(file: &Path, message: String) -> Problem {
-    Problem { file: file.to_owned(), line: 1, column: 1, message, excerpt: String::new() }
+    Problem::of_file(file, Code::Unreadable, message)
 }
 
 /// Names files with their folder, so that an editor finds them.
 fn inside(folder: &Path, problems: Vec<Problem>) -> Problems {
-    Problems(problems.into_iter().map(|problem| Problem { file: folder.join(&problem.file), ..problem }).collect())
+    Problems(problems.into_iter().map(|problem| problem.inside(folder)).collect())
 }
 
 #[cfg(test)]

@@ -52,6 +52,10 @@ impl Template {
         Ok(template)
     }
 
+    pub(super) fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
     /// The names of its parameters, in order.
     pub(super) fn parameters(&self) -> impl Iterator<Item = &str> {
         self.segments.iter().filter_map(|segment| match segment {

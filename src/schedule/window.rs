@@ -93,6 +93,14 @@ impl Opening {
         self.crosses_midnight() && minute < self.to
     }
 
+    /// Whether it is open whenever another one is that begins on the same day.
+    #[must_use]
+    pub fn covers(self, other: Self) -> bool {
+        // One that crosses midnight ends later than any that does not.
+        let end = |opening: Self| (opening.to < opening.from, opening.to);
+        self.from <= other.from && end(self) >= end(other)
+    }
+
     pub(super) fn edges(self) -> [Minute; 2] {
         [self.from, self.to]
     }

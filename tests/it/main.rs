@@ -24,6 +24,7 @@ mod lifecycle;
 mod obligations;
 mod ops;
 mod peers;
+mod policy_lint;
 mod relay;
 mod reload;
 mod schedules;

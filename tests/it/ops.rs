@@ -159,6 +159,7 @@ fn metrics_count_what_happens_and_name_nobody() {
     assert!(written >= 4 && commits >= 1 && commits <= written, "{written} records, {commits} commits");
     assert_eq!(scene.metric("erp_access_tokens"), "1");
     assert_eq!(scene.metric("erp_access_audit_writer_stalled"), "0");
+    assert_eq!(scene.metric("erp_access_policy_warnings"), "0");
     assert_eq!(scene.metric("erp_access_audit_queue_rows_capacity"), "2048");
     let page = scene.ask("/metrics");
     assert_eq!(page.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));

@@ -3,11 +3,13 @@
 //!
 //! A deliberately small YAML: no tags, no anchors, aliases or merge keys, no directives, one document a file.
 
+mod code;
 mod problem;
 mod reader;
 mod tree;
 
+pub use code::{Code, Severity};
 pub use problem::{Problem, Problems};
-pub(crate) use reader::suggestion;
 pub use reader::{Fields, Reader};
-pub use tree::{Node, Place, Source, Value};
+pub(crate) use reader::{suggestion, suggestion_among};
+pub use tree::{Bounds, Node, Place, Source, Value};

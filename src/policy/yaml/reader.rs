@@ -2,9 +2,11 @@
 
 use std::collections::HashSet;
 use std::fmt::Display;
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::code::Code;
 use super::problem::{Problem, Problems};
 use super::tree::{Node, Place, Source, Value};
 
@@ -13,6 +15,8 @@ use super::tree::{Node, Place, Source, Value};
 pub struct Reader<'s> {
     source: &'s Source,
     problems: Vec<Problem>,
+    /// What kind of finding a value is that cannot be used.
+    values: Code,
 }
 
 /// The entries of a map, each taken once.
@@ -45,7 +49,19 @@ impl<'s> Reader<'s> {
     /// Reads this file.
     #[must_use]
     pub fn new(source: &'s Source) -> Self {
-        Self { source, problems: Vec::new() }
+        Self { source, problems: Vec::new(), values: Code::InvalidValue }
+    }
+
+    /// Reads this file, where values are times, days and zones.
+    #[must_use]
+    pub fn of_times(source: &'s Source) -> Self {
+        Self { values: Code::ImpossibleTime, ..Self::new(source) }
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        &self.source.file
     }
 
     /// What was wrong.
@@ -60,9 +76,14 @@ impl<'s> Reader<'s> {
         self.problems.is_empty()
     }
 
-    /// Notes a problem.
+    /// Notes a value that cannot be used. The message says behind a semicolon what to do about it.
     pub fn problem(&mut self, place: Place, message: impl Into<String>) {
-        self.problems.push(self.source.problem(place, message));
+        self.note(self.values, place, message);
+    }
+
+    /// Notes a problem of this kind.
+    pub fn note(&mut self, code: Code, place: Place, message: impl Into<String>) {
+        self.problems.push(self.source.problem(place, message).coded(code));
     }
 
     /// The place of a character of a text that a node holds, where the file shows that line of it as it is; else the
@@ -75,7 +96,7 @@ impl<'s> Reader<'s> {
         let lines = self.source.text.lines().enumerate().take(node.last_line).skip(node.place.line.saturating_sub(1));
         let shown = lines.filter(|_| !line.is_empty()).find_map(|(index, shown)| {
             let (front, _) = shown.split_once(line)?;
-            Some(Place { line: index + 1, column: front.chars().count() + column + 1 })
+            Some(Place { line: index + 1, column: front.chars().count() + column + 1, width: 1 })
         });
         shown.unwrap_or(node.place)
     }
@@ -86,7 +107,7 @@ impl<'s> Reader<'s> {
         for (name, key, _) in fields.iter() {
             if !known.contains(&name) {
                 let hint = suggestion(name, known);
-                self.problem(key.place, format!("unknown key `{}` in {what}{hint}", shown(name)));
+                self.note(Code::UnknownKey, key.place, format!("unknown key `{}` in {what}{hint}", shown(name)));
             }
         }
         Some(fields)
@@ -95,7 +116,7 @@ impl<'s> Reader<'s> {
     /// The entries of a map with any keys; repeated keys are problems.
     pub fn any_map<'n>(&mut self, node: &'n Node, what: &str) -> Option<Fields<'n>> {
         let Value::Map(entries) = &node.value else {
-            self.problem(node.place, format!("{what} must be a map (`key: value`), not {}", kind(node)));
+            self.note(Code::WrongType, node.place, format!("{what} must be a map (`key: value`), not {}", kind(node)));
             return None;
         };
         let mut seen = HashSet::new();
@@ -103,11 +124,12 @@ impl<'s> Reader<'s> {
         for (key, value) in entries {
             let Value::Scalar { text, .. } = &key.value else { continue };
             if text == "<<" {
-                self.problem(key.place, "merge keys (`<<`) are not allowed here; write the values out");
+                self.note(Code::InvalidYaml, key.place, "merge keys (`<<`) are not allowed here; write the values out");
             } else if seen.insert(text.as_str()) {
                 fields.entries.push((text, key, value));
             } else {
-                self.problem(key.place, format!("duplicate key `{}` in {what}; only one can be meant", shown(text)));
+                let message = format!("duplicate key `{}` in {what}; only one can be meant", shown(text));
+                self.note(Code::DuplicateKey, key.place, message);
             }
         }
         Some(fields)
@@ -117,7 +139,7 @@ impl<'s> Reader<'s> {
     pub fn required<'n>(&mut self, fields: &Fields<'n>, key: &str, what: &str) -> Option<&'n Node> {
         let value = fields.get(key);
         if value.is_none() {
-            self.problem(fields.place, format!("`{key}` is missing in {what}"));
+            self.note(Code::MissingKey, fields.place, format!("`{key}` is missing in {what}"));
         }
         value
     }
@@ -127,7 +149,11 @@ impl<'s> Reader<'s> {
         match &node.value {
             Value::List(items) => Some(items),
             Value::Scalar { .. } | Value::Map(_) => {
-                self.problem(node.place, format!("`{what}` must be a list (`[a, b]`), not {}", kind(node)));
+                self.note(
+                    Code::WrongType,
+                    node.place,
+                    format!("`{what}` must be a list (`[a, b]`), not {}", kind(node)),
+                );
                 None
             }
         }
@@ -137,7 +163,7 @@ impl<'s> Reader<'s> {
     pub fn text<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n str> {
         match &node.value {
             Value::Scalar { text, plain: true } if is_null(text) => {
-                self.problem(node.place, format!("`{what}` must be a text, not null"));
+                self.note(Code::WrongType, node.place, format!("`{what}` must be a text, not null"));
                 None
             }
             Value::Scalar { text, plain: true } if is_boolean_somewhere(text) => {
@@ -152,7 +178,7 @@ impl<'s> Reader<'s> {
             }
             Value::Scalar { text, .. } => Some(text),
             Value::List(_) | Value::Map(_) => {
-                self.problem(node.place, format!("`{what}` must be a text, not {}", kind(node)));
+                self.note(Code::WrongType, node.place, format!("`{what}` must be a text, not {}", kind(node)));
                 None
             }
         }
@@ -179,7 +205,7 @@ impl<'s> Reader<'s> {
             Value::Scalar { text, plain: true } if text == "true" => Some(true),
             Value::Scalar { text, plain: true } if text == "false" => Some(false),
             Value::Scalar { .. } | Value::List(_) | Value::Map(_) => {
-                self.problem(node.place, format!("`{what}` must be `true` or `false`"));
+                self.note(Code::WrongType, node.place, format!("`{what}` must be `true` or `false`"));
                 None
             }
         }
@@ -296,10 +322,22 @@ fn shown(name: &str) -> String {
 /// `; did you mean …?` where a known name is close.
 #[must_use]
 pub(crate) fn suggestion(name: &str, known: &[&str]) -> String {
+    suggestion_among("keys", name, known)
+}
+
+/// The same for names of something else than keys.
+#[must_use]
+pub(crate) fn suggestion_among(what: &str, name: &str, known: &[&str]) -> String {
     let closest = known.iter().map(|known| (distance(name, known), *known)).min();
     match closest {
         Some((distance, known)) if distance <= 1 + known.len() / 4 => format!("; did you mean `{known}`?"),
-        _ if known.len() <= 12 && !known.is_empty() => format!("; the keys are {}", known.join(", ")),
+        _ if known.len() <= 12 && !known.is_empty() => {
+            let mut known = known.to_vec();
+            if what != "keys" {
+                known.sort_unstable();
+            }
+            format!("; the {what} are {}", known.join(", "))
+        }
         _ => String::new(),
     }
 }
