@@ -19,6 +19,7 @@ mod command_line;
 mod corpus;
 mod explain;
 mod faults;
+mod fuzz_corpus;
 mod gate;
 mod lifecycle;
 mod obligations;
