@@ -153,6 +153,15 @@ fn a_problem_is_news_once_and_its_end_is_too() {
     assert!(mended.news && !mended.changed && store.problems().is_empty());
 }
 
+/// However a test ends, its other threads do too.
+struct Stops<'a>(&'a AtomicBool);
+
+impl Drop for Stops<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn no_decision_is_made_by_a_state_between_two() {
     let folder = Folder::new(&[]);
@@ -182,6 +191,7 @@ fn no_decision_is_made_by_a_state_between_two() {
                 }
             });
         }
+        let _ends = Stops(&stop);
         let swap = |to: &str| {
             symlink(to, folder.0.path().join("next")).expect("linked");
             std::fs::rename(folder.0.path().join("next"), &link).expect("swapped");
@@ -191,7 +201,6 @@ fn no_decision_is_made_by_a_state_between_two() {
             let report = swap(if turn % 2 == 0 { "two" } else { "one" });
             assert_eq!((report.generation, report.problems.is_empty()), (turn, true));
         }
-        stop.store(true, Ordering::Relaxed);
     });
     assert_eq!(seen.into_inner().expect("unlocked").len(), 2, "each rule is known under one hash only");
 }

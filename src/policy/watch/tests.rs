@@ -183,6 +183,15 @@ fn every_way_of_swapping_by_symlink_takes_effect() {
     watched.shows("the folder is removed", &[]);
 }
 
+/// However a test ends, its other threads do too.
+struct Stops<'a>(&'a AtomicBool);
+
+impl Drop for Stops<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_storm_of_saves_is_followed_while_it_lasts_and_leaves_no_old_set_behind() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -207,6 +216,7 @@ fn a_storm_of_saves_is_followed_while_it_lasts_and_leaves_no_old_set_behind() {
             }
             saves
         });
+        let ends = Stops(&stop);
         wait("a fifth generation while the storm lasts", || {
             let set = watched.store.current();
             assert_eq!(set.policy_names().len(), 1, "no state without the policy is ever in force");
@@ -215,7 +225,7 @@ fn a_storm_of_saves_is_followed_while_it_lasts_and_leaves_no_old_set_behind() {
             }
             set.generation() >= 5
         });
-        stop.store(true, Ordering::Relaxed);
+        drop(ends);
         saving.join().expect("ends")
     });
     watched.shows("the last save", &[&format!("reader=save{saved}")]);
