@@ -1,5 +1,6 @@
 //! Deciding: a deny always wins, a rule that cannot be evaluated denies, and what no rule allows is denied.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -122,8 +123,8 @@ pub struct AllowedBy(Grounds);
 enum Grounds {
     /// The credential set is unrestricted, and this is the schedule that counts for it.
     Unrestricted(ScheduleUse),
-    /// The rule at this place of the policy's list.
-    Rule { policy: Arc<Policy>, place: usize },
+    /// The rule at this place of the policy's list; `rank` is its order among the policies of the endpoint.
+    Rule { policy: Arc<Policy>, place: usize, rank: usize },
 }
 
 impl Allowed {
@@ -167,7 +168,7 @@ impl AllowedBy {
     pub fn rule(&self) -> Option<&RuleId> {
         match &self.0 {
             Grounds::Unrestricted(_) => None,
-            Grounds::Rule { policy, place } => policy.rules.get(*place).map(|rule| &rule.id),
+            Grounds::Rule { policy, place, .. } => policy.rules.get(*place).map(|rule| &rule.id),
         }
     }
 
@@ -189,10 +190,17 @@ impl AllowedBy {
         }
     }
 
-    /// Exempt ones first, then by the names of policy and rule.
-    fn order(&self) -> (bool, &str, Option<&RuleId>) {
+    /// Exempt ones first, then by the names of the policies; one policy allows a request by one rule only.
+    fn compare(&self, other: &Self) -> Ordering {
+        match (&self.0, &other.0) {
+            (Grounds::Rule { rank: one, .. }, Grounds::Rule { rank: other, .. }) => one.cmp(other),
+            (Grounds::Unrestricted(_), _) | (_, Grounds::Unrestricted(_)) => self.order().cmp(&other.order()),
+        }
+    }
+
+    fn order(&self) -> (bool, &str) {
         let in_hours = matches!(self.schedule(), ScheduleUse::Named(..));
-        (in_hours, self.policy().map_or("unrestricted", |policy| policy.name.as_str()), self.rule())
+        (in_hours, self.policy().map_or("unrestricted", |policy| policy.name.as_str()))
     }
 }
 
@@ -273,7 +281,8 @@ impl PolicySet {
     /// # Errors
     /// When it is not allowed; denying is what happens by default.
     pub fn decide(&self, matched: &Matched<'_>, grants: Grants<'_>, facts: &Facts<'_>) -> Result<Allowed, Refused> {
-        let mut by = Vec::new();
+        let mut here = self.here(matched.endpoint());
+        let mut by = Vec::with_capacity(here.len());
         let mut owed = Vec::new();
         let held = match grants {
             Grants::Bounded(held) => held,
@@ -287,21 +296,22 @@ impl PolicySet {
                 return Err(Refused::PolicyBroken { policy: name.clone() });
             }
             // A grant to a policy that does not exist gives nothing.
-            let Some(concerned) = self.concerned(matched.endpoint(), name) else { continue };
+            let Some(concerned) = here.of(name) else { continue };
             by.extend(weigh(concerned, matched, facts, &mut owed)?);
         }
         if by.is_empty() {
             return Err(Refused::NoRuleMatched);
         }
-        by.sort_by(|one, other| one.order().cmp(&other.order()));
+        by.sort_unstable_by(AllowedBy::compare);
         let obligations = Obligations::of(owed)?;
         Ok(Allowed { endpoint: Arc::clone(matched.shared_endpoint()), by, obligations })
     }
 
     /// Whether a rule of these policies looks at the query of a request at this endpoint.
     pub fn looks_at_query<'n>(&self, matched: &Matched<'_>, mut held: impl Iterator<Item = &'n PolicyName>) -> bool {
+        let mut here = self.here(matched.endpoint());
         held.any(|name| {
-            self.concerned(matched.endpoint(), name).is_some_and(|concerned| {
+            here.of(name).is_some_and(|concerned| {
                 concerned.rules().any(|(_, rule)| rule.condition.as_ref().is_some_and(Condition::uses_query))
             })
         })
@@ -313,8 +323,9 @@ impl PolicySet {
         matched: &Matched<'_>,
         mut held: impl Iterator<Item = &'n PolicyName>,
     ) -> bool {
+        let mut here = self.here(matched.endpoint());
         held.any(|name| {
-            self.concerned(matched.endpoint(), name).is_some_and(|concerned| {
+            here.of(name).is_some_and(|concerned| {
                 concerned.rules().any(|(_, rule)| rule.condition.as_ref().is_some_and(Condition::uses_connection))
             })
         })
@@ -354,7 +365,7 @@ fn weigh(
             }
         }
     }
-    Ok(allowing.map(|place| AllowedBy(Grounds::Rule { policy: Arc::clone(policy), place })))
+    Ok(allowing.map(|place| AllowedBy(Grounds::Rule { policy: Arc::clone(policy), place, rank: concerned.rank() })))
 }
 
 /// Whether a rule is in force, for this client, and its condition holds. A condition that cannot be evaluated refuses the

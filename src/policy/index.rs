@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::decision::ScheduleUse;
 use super::endpoint::Endpoint;
 use super::rules::{Policy, Rule};
 use crate::domain::{EndpointId, PolicyName};
@@ -18,6 +19,10 @@ pub(super) struct RuleIndex {
 #[derive(Debug)]
 pub(super) struct Concerned {
     policy: Arc<Policy>,
+    /// Its name, beside the policy so that comparing it costs no look at the policy.
+    name: PolicyName,
+    /// Its place among the policies here when exempt ones come first, then the names decide.
+    rank: usize,
     /// Places in the policy's list, sorted by the id of the rule: the order in which rules are written changes nothing.
     rules: Vec<usize>,
 }
@@ -41,27 +46,72 @@ impl RuleIndex {
                 }
             }
         }
+        for here in &mut at {
+            rank(here);
+        }
         Self { at }
     }
 
-    /// The rules of a policy that name an endpoint; `None` where there are none.
-    pub(super) fn of(&self, endpoint: &Endpoint, policy: &PolicyName) -> Option<&Concerned> {
-        let here = self.at.get(endpoint.number)?;
-        let place = here.binary_search_by(|concerned| concerned.policy.name.cmp(policy)).ok()?;
-        here.get(place)
+    /// What there is on an endpoint.
+    pub(super) fn at(&self, endpoint: &Endpoint) -> Here<'_> {
+        Here { concerned: self.at.get(endpoint.number).map(Vec::as_slice).unwrap_or_default(), next: 0 }
+    }
+}
+
+/// The policies with rules on one endpoint.
+#[derive(Debug, Clone)]
+pub(super) struct Here<'p> {
+    concerned: &'p [Concerned],
+    /// Grants are mostly kept by name too, so the next one asked for is mostly behind the last one found.
+    next: usize,
+}
+
+impl<'p> Here<'p> {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.concerned.len()
+    }
+
+    /// The rules of a policy; `None` where none of them names the endpoint.
+    pub(super) fn of(&mut self, policy: &PolicyName) -> Option<&'p Concerned> {
+        let next = self.concerned.get(self.next).filter(|concerned| concerned.name == *policy);
+        let place = match next {
+            Some(_) => self.next,
+            None => self.concerned.binary_search_by(|concerned| concerned.name.cmp(policy)).ok()?,
+        };
+        self.next = place + 1;
+        self.concerned.get(place)
+    }
+}
+
+fn rank(here: &mut [Concerned]) {
+    let in_hours = |concerned: &Concerned| matches!(concerned.policy.schedule, ScheduleUse::Named(..));
+    let exempt = here.iter().filter(|concerned| !in_hours(concerned)).count();
+    let (mut first, mut then) = (0, exempt);
+    for concerned in here {
+        let next = if in_hours(concerned) { &mut then } else { &mut first };
+        concerned.rank = *next;
+        *next += 1;
     }
 }
 
 fn add(here: &mut Vec<Concerned>, policy: &Arc<Policy>, place: usize) {
     match here.last_mut() {
-        Some(last) if last.policy.name == policy.name => last.rules.push(place),
-        _ => here.push(Concerned { policy: Arc::clone(policy), rules: vec![place] }),
+        Some(last) if last.name == policy.name => last.rules.push(place),
+        _ => {
+            here.push(Concerned { policy: Arc::clone(policy), name: policy.name.clone(), rank: 0, rules: vec![place] });
+        }
     }
 }
 
 impl Concerned {
     pub(super) fn policy(&self) -> &Arc<Policy> {
         &self.policy
+    }
+
+    /// Its place among the policies of the endpoint when exempt ones come first, then the names decide.
+    pub(super) fn rank(&self) -> usize {
+        self.rank
     }
 
     /// The rules with their places in the policy, the smallest id first.

@@ -13,7 +13,7 @@ use super::condition::Condition;
 use super::decision::ScheduleUse;
 use super::endpoint::{Catalogue, Endpoint, Route};
 use super::files::{self, Content, File, Kind};
-use super::index::{Concerned, RuleIndex};
+use super::index::{Here, RuleIndex};
 use super::lint::{self, Circumstances};
 use super::pattern::{self, EndpointPattern};
 use super::raw_endpoints::RawEndpoint;
@@ -194,9 +194,9 @@ impl PolicySet {
         self.catalogue.find(method, path)
     }
 
-    /// The rules of a policy that name an endpoint; `None` where there are none.
-    pub(super) fn concerned(&self, endpoint: &Endpoint, policy: &PolicyName) -> Option<&Concerned> {
-        self.index.of(endpoint, policy)
+    /// The policies with rules on an endpoint.
+    pub(super) fn here(&self, endpoint: &Endpoint) -> Here<'_> {
+        self.index.at(endpoint)
     }
 
     /// Whether no policy's file is broken without an earlier version.

@@ -95,6 +95,28 @@ fn deny_rule_wins_over_an_earlier_allow_rule_of_another_policy() {
 }
 
 #[test]
+fn the_order_of_grants_changes_nothing_and_exempt_policies_come_first() {
+    let names = ["delta", "alpha", "echo", "bravo", "charlie"];
+    let texts = names.map(|name| {
+        let schedule = if name == "echo" { "schedule: exempt\n" } else { "" };
+        (
+            format!("{name}.yaml"),
+            format!("version: 1\npolicy: {name}\n{schedule}rules: [{{ id: read, allow: [orders.read] }}]\n"),
+        )
+    });
+    let files: Vec<(&str, &str)> = texts.iter().map(|(file, text)| (file.as_str(), text.as_str())).collect();
+    let set = set(&files);
+    let mut held = names.to_vec();
+    held.insert(2, "missing");
+    for _ in 0..held.len() {
+        held.rotate_left(1);
+        let allowed = decide(&set, &held, "/v1/orders/1").expect("allowed");
+        let by: Vec<String> = allowed.by().iter().map(AllowedBy::name).collect();
+        assert_eq!(by, ["echo/read", "alpha/read", "bravo/read", "charlie/read", "delta/read"], "{held:?}");
+    }
+}
+
+#[test]
 fn a_condition_that_cannot_be_evaluated_denies_on_an_allow_rule_too() {
     let broken = policy("broken", "{ id: read, allow: [orders.read], when: 'int(request.path) == 1' }");
     let reader = policy("reader", "{ id: read, allow: [orders.read] }");
