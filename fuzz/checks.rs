@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 /// A target that is accepted has one meaning: a canonical path, which stays as it is, and which no server reads
 /// differently.
-pub fn path(input: &[u8]) {
+pub(crate) fn path(input: &[u8]) {
     let Ok(target) = Target::parse(input) else { return };
     let path = target.path().as_str();
     let again = CanonicalPath::parse(path.as_bytes()).unwrap_or_else(|error| panic!("`{path}` is refused: {error}"));
@@ -38,7 +38,7 @@ const CASES: &str = "version: 1\ncases: []\n";
 
 /// A file is either refused, with a place in it for each mistake, or makes a set that denies whoever holds nothing. Its
 /// first byte says which file it is.
-pub fn policy(input: &[u8]) {
+pub(crate) fn policy(input: &[u8]) {
     let Some((kind, text)) = input.split_first() else { return };
     let names = ["reader.yaml", "endpoints/erp.yaml", "schedule.yaml", "cases/reader.yaml"];
     let replaced = names[usize::from(*kind) % names.len()];
@@ -71,7 +71,7 @@ pub fn policy(input: &[u8]) {
 }
 
 /// An expression is refused when it is loaded, or decides: one that fails never allows.
-pub fn condition(input: &[u8]) {
+pub(crate) fn condition(input: &[u8]) {
     let expression = String::from_utf8_lossy(input);
     // JSON texts are YAML texts.
     let quoted = serde_json::Value::from(expression.as_ref()).to_string();
