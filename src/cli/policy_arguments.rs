@@ -2,6 +2,8 @@
 
 use clap::Subcommand;
 
+use super::policy_explain::Explain;
+
 /// `policy …`
 #[derive(Debug, Subcommand)]
 pub enum Policy {
@@ -9,4 +11,9 @@ pub enum Policy {
     Test,
     /// Make the running gateway read the policy files again
     Reload,
+    /// Say what would be decided about a request, step by step, without sending it
+    #[command(
+        after_help = "Exit codes: 0 allowed, 3 denied, 4 there is no such credential set, 7 invalid.\nExamples:\n  policy explain --credential webshop --path '/v1/orders?archived=true'\n  policy explain --credential webshop --method POST --path /v1/orders --at 2026-11-23T21:00:00+05:00\n  policy explain --credential webshop --method POST --path /v1/rpc --body call.json --client 192.0.2.7 -o json"
+    )]
+    Explain(Box<Explain>),
 }

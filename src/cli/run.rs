@@ -13,7 +13,9 @@ use super::arguments::{
     Upstream, UpstreamSecret,
 };
 use super::output::{self, Failure};
-use super::{audit_export, audit_show, audit_stats, connection, demo, evidence, secret_input, serve, setup, show};
+use super::{
+    audit_export, audit_show, audit_stats, connection, demo, evidence, policy_explain, secret_input, serve, setup, show,
+};
 use crate::app::{Core, World};
 use crate::config::{Admin, Config, Environment, Sources};
 use crate::control::{AuditQuery, Bounds, Command, Control, SecretText, os_user};
@@ -33,8 +35,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Noun::Check(arguments) => serve::check(&asking.sources, &arguments),
         Noun::Db(Db::Migrate) => serve::migrate(&asking.sources),
         Noun::Key(Key::Generate { file }) => setup::generate_key(file.as_deref()),
-        Noun::Policy(Policy::Test) => serve::test_policies(&asking.sources),
-        Noun::Policy(Policy::Reload) => asking.print(Command::PolicyReload, &[]),
+        Noun::Policy(verb) => policy(&asking, verb),
         Noun::Status => show::status(&asking),
         Noun::Account(verb) => account(&asking, verb),
         Noun::Credential(verb) => credential(&asking, verb),
@@ -238,6 +239,14 @@ fn upstream(asking: &Asking, verb: Upstream) -> Result<ExitCode, Failure> {
             let (password, api_key) = if api_key { (None, secret) } else { (secret, None) };
             asking.print(Command::UpstreamSecretSet { upstream, account, username, password, api_key }, &[])
         }
+    }
+}
+
+fn policy(asking: &Asking, verb: Policy) -> Result<ExitCode, Failure> {
+    match verb {
+        Policy::Test => serve::test_policies(&asking.sources),
+        Policy::Reload => asking.print(Command::PolicyReload, &[]),
+        Policy::Explain(arguments) => policy_explain::run(asking, *arguments),
     }
 }
 

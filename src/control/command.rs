@@ -11,6 +11,8 @@ use crate::audit::{Checkpoint, Position, StatsBy};
 use crate::domain::{AccountName, CredentialId, PolicyName, RequestId, Secret, TokenId, UpstreamName};
 use crate::kill_switch::Scope;
 
+use super::explain::Question;
+
 /// One operation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "operation", rename_all = "kebab-case", deny_unknown_fields)]
@@ -88,6 +90,8 @@ pub enum Command {
     UpstreamLogout { upstream: UpstreamName, account: Option<AccountName> },
     /// Reads the policy files again.
     PolicyReload,
+    /// Tells what would be decided about a request, without sending it.
+    PolicyExplain(Box<Question>),
     /// Searches audit rows, newest first.
     AuditSearch(Box<AuditQuery>),
     /// Counts audit rows in groups; without a time, those of the last 24 hours.

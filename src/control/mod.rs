@@ -22,6 +22,7 @@ use serde_json::Value;
 use crate::audit::{Auditor, Redactor};
 use crate::directory::{ChangeError, Directory};
 use crate::domain::{Actor, Clock, Entropy, UpstreamName};
+use crate::gate::Gate;
 use crate::policy::{PolicySet, PolicyStore, default_schedule_name};
 use crate::schedule::Schedule;
 use crate::secrets::{KeyRing, PasswordHasher};
@@ -31,6 +32,7 @@ use crate::upstream::Sessions;
 use upstreams::{NewSecrets, Whose};
 
 pub use command::{AuditQuery, Bounds, Command, ControlError, ErrorKind, SecretText};
+pub use explain::Question;
 pub use ops::{OpsError, OpsListener, Watched};
 pub use socket::{AdminSocket, SocketError};
 
@@ -47,6 +49,8 @@ pub struct Control {
     pub policies: Arc<PolicyStore>,
     /// Sessions at the ERPs; absent when no gateway runs.
     pub sessions: Option<Arc<Sessions>>,
+    /// Decides about questions of operators, as it does about requests; absent where nobody asks it.
+    pub gate: Option<Arc<Gate>>,
     /// Knows what is secret.
     pub redactor: Arc<Redactor>,
     /// The names of the configured upstreams.
@@ -64,10 +68,10 @@ pub struct Control {
 type Result<T> = std::result::Result<T, ControlError>;
 
 impl Control {
-    /// The same with the sessions of a running gateway.
+    /// The same with the sessions at the ERPs and the gate in front of them.
     #[must_use]
-    pub fn with_sessions(&self, sessions: Arc<Sessions>) -> Self {
-        Self { sessions: Some(sessions), ..self.clone() }
+    pub fn with_gate(&self, sessions: Arc<Sessions>, gate: Arc<Gate>) -> Self {
+        Self { sessions: Some(sessions), gate: Some(gate), ..self.clone() }
     }
 
     /// Carries one operation out on behalf of `actor`.
@@ -77,6 +81,9 @@ impl Control {
     pub async fn run(self: &Arc<Self>, actor: Actor, command: Command) -> Result<Value> {
         if let Command::CredentialIssue { account, name, kind, expires_at, grants } = command {
             return self.issue_credential(actor, credentials::Issue { account, name, kind, expires_at, grants }).await;
+        }
+        if let Command::PolicyExplain(question) = command {
+            return self.explain_question(&question).await;
         }
         let command = match self.run_at_upstream(&actor, command).await {
             Ok(done) => return done,
@@ -158,6 +165,7 @@ impl Control {
             Command::Status => Ok(self.status()),
             // These need the async side and were taken by `run`.
             Command::CredentialIssue { .. }
+            | Command::PolicyExplain(_)
             | Command::UpstreamSecretSet { .. }
             | Command::UpstreamSecretRemove { .. }
             | Command::UpstreamTest { .. }

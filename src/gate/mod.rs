@@ -17,6 +17,7 @@ mod limits;
 mod permit;
 mod presented;
 mod record;
+mod rehearse;
 mod session;
 mod stopped;
 mod trail;

@@ -81,6 +81,11 @@ impl Condition {
         }
     }
 
+    /// The expression as written.
+    pub(super) fn source(&self) -> &str {
+        &self.source
+    }
+
     pub(super) fn uses_query(&self) -> bool {
         self.uses_query
     }

@@ -231,7 +231,11 @@ impl PolicySet {
 }
 
 /// What one policy says: its first allowing rule, where none of its rules denies.
-fn weigh(policy: &Arc<Policy>, matched: &Matched<'_>, facts: &Facts<'_>) -> Result<Option<AllowedBy>, Refused> {
+pub(super) fn weigh(
+    policy: &Arc<Policy>,
+    matched: &Matched<'_>,
+    facts: &Facts<'_>,
+) -> Result<Option<AllowedBy>, Refused> {
     let mut allowing: Option<&Rule> = None;
     for rule in policy.rules.iter().filter(|rule| rule.endpoints.contains(matched.endpoint().id())) {
         if !applies(policy, rule, matched, facts)? {
@@ -258,7 +262,7 @@ fn weigh(policy: &Arc<Policy>, matched: &Matched<'_>, facts: &Facts<'_>) -> Resu
 }
 
 /// Whether a rule's condition holds. One that cannot be evaluated refuses the request, on an allow rule too.
-fn applies(policy: &Policy, rule: &Rule, matched: &Matched<'_>, facts: &Facts<'_>) -> Result<bool, Refused> {
+pub(super) fn applies(policy: &Policy, rule: &Rule, matched: &Matched<'_>, facts: &Facts<'_>) -> Result<bool, Refused> {
     let Some(condition) = &rule.condition else { return Ok(true) };
     condition.holds(facts, matched.parameters()).map_err(|message| {
         let (policy, rule, at) = named(policy, rule);
@@ -266,6 +270,6 @@ fn applies(policy: &Policy, rule: &Rule, matched: &Matched<'_>, facts: &Facts<'_
     })
 }
 
-fn named(policy: &Policy, rule: &Rule) -> (PolicyName, RuleId, String) {
+pub(super) fn named(policy: &Policy, rule: &Rule) -> (PolicyName, RuleId, String) {
     (policy.name.clone(), rule.id.clone(), format!("{}:{}", policy.file.display(), rule.line))
 }

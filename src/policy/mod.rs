@@ -16,6 +16,7 @@ mod raw_schedule;
 mod rules;
 mod set;
 mod store;
+mod telling;
 mod template;
 mod watch;
 pub mod yaml;
@@ -29,6 +30,7 @@ pub use operations::{Operation, Operations, PartRefused};
 pub use rules::{Limits, Policy};
 pub use set::{LoadedFile, PolicySet, SnapshotHash};
 pub use store::{PolicyStore, ReloadReport};
+pub use telling::{Said, Told, ToldRule};
 pub use watch::{WatchError, Watcher};
 
 use crate::domain::ScheduleName;

@@ -22,6 +22,7 @@ mod gate;
 mod lifecycle;
 mod ops;
 mod peers;
+mod policy_explain;
 mod relay;
 mod stats;
 mod token;
