@@ -12,6 +12,7 @@ mod evidence;
 mod export_format;
 mod output;
 mod policy_arguments;
+mod policy_diff;
 mod policy_explain;
 mod run;
 mod secret_input;

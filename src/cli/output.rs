@@ -35,6 +35,11 @@ impl Failure {
         Self { code: 7, message: message.to_string() }
     }
 
+    /// The same for a command whose exit code 1 says something else: a failure in general is 2 there.
+    pub(super) fn beside_one(self) -> Self {
+        Self { code: if self.code == 1 { 2 } else { self.code }, ..self }
+    }
+
     /// The exit code.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {

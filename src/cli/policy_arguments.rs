@@ -2,6 +2,7 @@
 
 use clap::Subcommand;
 
+use super::policy_diff::Diff;
 use super::policy_explain::Explain;
 
 /// `policy …`
@@ -16,4 +17,9 @@ pub enum Policy {
         after_help = "Exit codes: 0 allowed, 3 denied, 4 there is no such credential set, 7 invalid.\nExamples:\n  policy explain --credential webshop --path '/v1/orders?archived=true'\n  policy explain --credential webshop --method POST --path /v1/orders --at 2026-11-23T21:00:00+05:00\n  policy explain --credential webshop --method POST --path /v1/rpc --body call.json --client 192.0.2.7 -o json"
     )]
     Explain(Box<Explain>),
+    /// Compare a proposed folder with what is in force, as decisions: who gains or loses what
+    #[command(
+        after_help = "Exit codes: 0 no decision would change, 1 some would, 2 failure, 7 the proposed folder has mistakes.\nExamples:\n  policy diff ~/policies\n  policy diff ~/policies -o json"
+    )]
+    Diff(Diff),
 }

@@ -90,6 +90,8 @@ pub enum Command {
     UpstreamLogout { upstream: UpstreamName, account: Option<AccountName> },
     /// Reads the policy files again.
     PolicyReload,
+    /// Gives the policies in force, and who holds which: what a proposal is compared with.
+    PolicyInForce,
     /// Tells what would be decided about a request, without sending it.
     PolicyExplain(Box<Question>),
     /// Searches audit rows, newest first.

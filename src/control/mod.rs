@@ -8,6 +8,7 @@ mod evidence;
 mod explain;
 mod metrics;
 mod ops;
+mod proposal;
 mod render;
 mod socket;
 mod state;
@@ -34,6 +35,7 @@ use upstreams::{NewSecrets, Whose};
 pub use command::{AuditQuery, Bounds, Command, ControlError, ErrorKind, SecretText};
 pub use explain::Question;
 pub use ops::{OpsError, OpsListener, Watched};
+pub use proposal::{Difference, Holder, InForce};
 pub use socket::{AdminSocket, SocketError};
 
 /// Carries operations out. An operation is in force when its answer is there.
@@ -150,6 +152,7 @@ impl Control {
             Command::UpstreamList => Ok(self.list_upstreams()),
             Command::UpstreamShow { upstream, account } => self.show_upstream(&Whose { upstream, account }),
             Command::PolicyReload => self.reload_policies(actor),
+            Command::PolicyInForce => self.policies_in_force(),
             Command::AuditSearch(query) => self.search_audit(&query),
             Command::AuditStats { query, by } => self.count_audit(&query, by),
             Command::AuditShow { id } => self.show_audit(id),

@@ -3,11 +3,9 @@
 use jiff::Timestamp;
 
 use crate::audit::Step;
-use crate::directory::{Credential, CredentialKind};
+use crate::directory::Credential;
 use crate::domain::Code;
-use crate::policy::{
-    Allowed, Body, BodyForm, Facts, Grants, NotResolved, Operation, Operations, PolicySet, Refused, Route,
-};
+use crate::policy::{Allowed, Body, BodyForm, Facts, NotResolved, Operation, Operations, PolicySet, Refused, Route};
 
 use super::authenticate::Known;
 use super::{Denial, Gate, RequestBody, Trail};
@@ -105,12 +103,7 @@ fn decide(
 ) -> Result<Allowed, Denial> {
     let asked = &known.running.request.asked;
     let head = &known.running.request.head;
-    let live = known.credential.grants.iter().filter(|grant| grant.is_live(asked.now));
-    let mut names = live.map(|grant| &grant.policy);
-    let grants = match known.credential.kind {
-        CredentialKind::Bounded => Grants::Bounded(&mut names),
-        CredentialKind::Unrestricted => Grants::Unrestricted(&mut names),
-    };
+    let (kind, granted) = (known.credential.kind, &known.credential.grants);
     let facts = Facts {
         method: head.method(),
         path: head.target().path(),
@@ -118,7 +111,7 @@ fn decide(
         client: asked.client,
         now: asked.now,
     };
-    policies.decide(operation.matched(), grants, &operation.facts(facts)).map_err(|refused| {
+    policies.decide_for(operation.matched(), kind, granted, &operation.facts(facts)).map_err(|refused| {
         // The row names the endpoint that stopped it, which in a batch need not be the first.
         trail.endpoint(operation.matched().endpoint().id());
         trail.decided_by(refused.policy(), refused.rule());

@@ -4,7 +4,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use super::decision::{AllowedBy, Facts, Grants, Refused, ScheduleUse};
+use super::decision::{Allowed, Facts, Grants, Refused};
 use super::odata::Body;
 use super::set::PolicySet;
 use super::yaml::{Node, Place, Problems, Reader, Source};
@@ -163,7 +163,7 @@ impl PolicySet {
             let decided =
                 self.decide(operation.matched(), Grants::Bounded(&mut held), &operation.facts(facts)).map_or_else(
                     |refused| Decided::Denied(reason_of(&refused), refused.to_string()),
-                    |allowed| open_by(allowed.by(), case.at),
+                    |allowed| open_by(&allowed, case.at),
                 );
             match decided {
                 Decided::Allowed(rule) if by.contains(&rule) => {}
@@ -184,12 +184,8 @@ fn reason_of(refused: &Refused) -> &'static str {
     }
 }
 
-fn open_by(by: &[AllowedBy], at: Timestamp) -> Decided {
-    let open = by.iter().find(|allowing| match allowing.schedule() {
-        ScheduleUse::Exempt => true,
-        ScheduleUse::Named(schedule, _) => schedule.is_open(at),
-    });
-    match open {
+fn open_by(allowed: &Allowed, at: Timestamp) -> Decided {
+    match allowed.open_at(at) {
         Some(allowing) => Decided::Allowed(allowing.name()),
         None => Decided::Denied("outside_schedule", "no allowing policy's schedule is open".into()),
     }

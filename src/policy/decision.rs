@@ -10,6 +10,7 @@ use super::condition::Condition;
 use super::endpoint::{Endpoint, Matched};
 use super::rules::{Effect, Policy, Rule};
 use super::set::PolicySet;
+use crate::directory::{CredentialKind, Grant};
 use crate::domain::{CanonicalPath, PolicyName, RuleId, ScheduleName, UpstreamName};
 use crate::schedule::Schedule;
 
@@ -75,6 +76,15 @@ impl Allowed {
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    /// The first allowing policy that is open at this moment.
+    #[must_use]
+    pub fn open_at(&self, at: Timestamp) -> Option<&AllowedBy> {
+        self.by.iter().find(|allowing| match allowing.schedule() {
+            ScheduleUse::Exempt => true,
+            ScheduleUse::Named(schedule, _) => schedule.is_open(at),
+        })
     }
 
     /// Where the request goes.
@@ -211,6 +221,25 @@ impl PolicySet {
         }
         by.sort_by_key(|allowed| (matches!(allowed.schedule, ScheduleUse::Named(..)), allowed.name()));
         Ok(Allowed { endpoint: Arc::clone(matched.shared_endpoint()), by })
+    }
+
+    /// The same for a credential set: with the grants that are live at the time of the request.
+    ///
+    /// # Errors
+    /// When it is not allowed.
+    pub fn decide_for(
+        &self,
+        matched: &Matched<'_>,
+        kind: CredentialKind,
+        granted: &[Grant],
+        facts: &Facts<'_>,
+    ) -> Result<Allowed, Refused> {
+        let mut held = granted.iter().filter(|grant| grant.is_live(facts.now)).map(|grant| &grant.policy);
+        let grants = match kind {
+            CredentialKind::Bounded => Grants::Bounded(&mut held),
+            CredentialKind::Unrestricted => Grants::Unrestricted(&mut held),
+        };
+        self.decide(matched, grants, facts)
     }
 
     /// Whether a rule of these policies looks at the query of a request at this endpoint.

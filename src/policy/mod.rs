@@ -1,10 +1,12 @@
 //! What exists (endpoint catalogue) and what is allowed (rules); all else is denied.
 
+mod access;
 mod body;
 mod candidates;
 mod cases;
 mod condition;
 mod decision;
+mod difference;
 mod endpoint;
 mod files;
 mod location;
@@ -21,8 +23,10 @@ mod template;
 mod watch;
 pub mod yaml;
 
+pub use access::{Access, Hours, Way};
 pub use cases::CaseResult;
 pub use decision::{Allowed, AllowedBy, Facts, Grants, Refused, ScheduleUse};
+pub use difference::{Change, Comparison, Place, ScheduleChange};
 pub use endpoint::{Endpoint, Matched, NotResolved, Route};
 pub use location::{file_of, lines_of_rule};
 pub use odata::{Body, BodyForm, Boundary, boundary_of};
@@ -41,5 +45,7 @@ pub fn default_schedule_name() -> Option<ScheduleName> {
     "default".parse().ok()
 }
 
+#[cfg(test)]
+mod difference_tests;
 #[cfg(test)]
 mod tests;

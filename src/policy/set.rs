@@ -150,6 +150,26 @@ impl PolicySet {
         names
     }
 
+    /// Every policy that has a file, also one that is broken.
+    pub(super) fn known_policies(&self) -> impl Iterator<Item = &PolicyName> {
+        self.policies.keys().chain(&self.broken)
+    }
+
+    /// The same where these policies' files are broken and have no earlier version.
+    #[must_use]
+    pub fn with_broken(mut self, broken: HashSet<PolicyName>) -> Self {
+        self.broken = broken;
+        self
+    }
+
+    /// The names of the policies whose files are broken and have no earlier version, sorted.
+    #[must_use]
+    pub fn broken_policies(&self) -> Vec<&PolicyName> {
+        let mut names: Vec<_> = self.broken.iter().collect();
+        names.sort();
+        names
+    }
+
     /// The policy with this name.
     #[must_use]
     pub fn policy(&self, name: &PolicyName) -> Option<&Arc<Policy>> {

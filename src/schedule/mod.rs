@@ -13,7 +13,7 @@ use jiff::{Timestamp, ToSpan as _};
 pub use window::{Minute, Window, WindowError};
 
 /// A named set of windows in one zone.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
     zone: TimeZone,
     windows: Vec<Window>,

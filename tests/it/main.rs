@@ -22,6 +22,7 @@ mod gate;
 mod lifecycle;
 mod ops;
 mod peers;
+mod policy_diff;
 mod policy_explain;
 mod relay;
 mod stats;

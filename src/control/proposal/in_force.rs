@@ -1,0 +1,108 @@
+//! What is in force: the texts of the policies, and who holds which.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::super::{Bounds, Control, ControlError, Result};
+use crate::directory::{Credential, CredentialKind, CredentialState, Grant};
+use crate::domain::{AccountName, CredentialId, PolicyName};
+use crate::policy::PolicySet;
+
+/// What is in force at one moment.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct InForce {
+    /// The moment.
+    pub at: Timestamp,
+    /// The number of the policies' generation.
+    pub generation: u64,
+    /// The hash of their texts, in hex.
+    pub hash: String,
+    /// Each file inside the policy folder, with its text.
+    pub files: Vec<(String, String)>,
+    /// Policies whose files are broken and have no earlier version: whoever holds one may do nothing.
+    pub broken: Vec<PolicyName>,
+    /// Every credential set.
+    pub holders: Vec<Holder>,
+}
+
+/// A credential set and what it holds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Holder {
+    /// Its id.
+    pub id: CredentialId,
+    /// What people call it.
+    pub name: String,
+    /// The account that owns it.
+    pub account: Option<AccountName>,
+    /// Whether it is held to its grants.
+    pub kind: Bounds,
+    /// Whether it can still be used: not revoked, not expired.
+    pub usable: bool,
+    /// Each granted policy, and when the grant ends.
+    pub grants: Vec<(PolicyName, Option<Timestamp>)>,
+}
+
+impl InForce {
+    /// The policies.
+    ///
+    /// # Errors
+    /// When the gateway's version reads them otherwise than this one.
+    pub fn policies(&self) -> Result<PolicySet> {
+        let texts: Vec<_> =
+            self.files.iter().map(|(path, text)| (PathBuf::from(path), text.clone().into_bytes())).collect();
+        let set = PolicySet::from_texts(&texts).map_err(|problems| {
+            ControlError::failed(format!("the policies in force cannot be read by this version:\n{problems}"))
+        })?;
+        Ok(set.with_broken(self.broken.iter().cloned().collect()))
+    }
+}
+
+impl Holder {
+    /// The same as the decision takes it.
+    #[must_use]
+    pub fn kind(&self) -> CredentialKind {
+        match self.kind {
+            Bounds::Bounded => CredentialKind::Bounded,
+            Bounds::Unrestricted => CredentialKind::Unrestricted,
+        }
+    }
+
+    /// Its grants.
+    #[must_use]
+    pub fn granted(&self) -> Vec<Grant> {
+        let grants = self.grants.iter();
+        grants.map(|(policy, expires_at)| Grant { policy: policy.clone(), expires_at: *expires_at }).collect()
+    }
+}
+
+impl Control {
+    pub(in super::super) fn policies_in_force(&self) -> Result<Value> {
+        let policies = self.policies.current();
+        let snapshot = self.directory.snapshot();
+        let at = self.clock.now();
+        let holder = |set: &Credential| Holder {
+            id: set.id,
+            name: set.name.clone(),
+            account: snapshot.account(set.account).map(|account| account.name.clone()),
+            kind: match set.kind {
+                CredentialKind::Bounded => Bounds::Bounded,
+                CredentialKind::Unrestricted => Bounds::Unrestricted,
+            },
+            usable: set.state != CredentialState::Revoked && set.expires_at.is_none_or(|end| end > at),
+            grants: set.grants.iter().map(|grant| (grant.policy.clone(), grant.expires_at)).collect(),
+        };
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let in_force = InForce {
+            at,
+            generation: policies.generation(),
+            hash: policies.hash().to_string(),
+            files: policies.files().iter().map(|file| (file.path.display().to_string(), text(&file.text))).collect(),
+            broken: policies.broken_policies().into_iter().cloned().collect(),
+            holders: snapshot.credentials().into_iter().map(|set| holder(set)).collect(),
+        };
+        serde_json::to_value(in_force).map_err(ControlError::failed)
+    }
+}
