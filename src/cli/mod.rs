@@ -14,6 +14,8 @@ mod output;
 mod policy_arguments;
 mod policy_diff;
 mod policy_explain;
+mod policy_replay;
+mod policy_trail;
 mod run;
 mod secret_input;
 mod serve;

@@ -4,6 +4,7 @@ use clap::Subcommand;
 
 use super::policy_diff::Diff;
 use super::policy_explain::Explain;
+use super::policy_replay::Replay;
 
 /// `policy …`
 #[derive(Debug, Subcommand)]
@@ -22,4 +23,9 @@ pub enum Policy {
         after_help = "Exit codes: 0 no decision would change, 1 some would, 2 failure, 7 the proposed folder has mistakes.\nExamples:\n  policy diff ~/policies\n  policy diff ~/policies -o json"
     )]
     Diff(Diff),
+    /// Decide the recorded requests again under a proposed folder, and list those whose decision would change
+    #[command(
+        after_help = "Exit codes: 0 no decision would change, 1 some would, 2 failure, 7 the proposed folder has mistakes, 130 interrupted.\nExamples:\n  policy replay ~/policies --since 7d\n  policy replay ~/policies --since 2026-11-01T00:00:00Z --until 2026-12-01T00:00:00Z -o json"
+    )]
+    Replay(Replay),
 }

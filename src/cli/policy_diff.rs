@@ -13,7 +13,7 @@ use crate::control::{Command, Difference, InForce};
 use crate::policy::{PolicySet, PolicyStore};
 
 /// Something would change, as `diff` says it.
-const DIFFERENT: u8 = 1;
+pub(super) const DIFFERENT: u8 = 1;
 
 /// `policy diff`
 #[derive(Debug, clap::Args)]

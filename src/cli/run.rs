@@ -14,8 +14,8 @@ use super::arguments::{
 };
 use super::output::{self, Failure};
 use super::{
-    audit_export, audit_show, audit_stats, connection, demo, evidence, policy_diff, policy_explain, secret_input,
-    serve, setup, show,
+    audit_export, audit_show, audit_stats, connection, demo, evidence, policy_diff, policy_explain, policy_replay,
+    secret_input, serve, setup, show,
 };
 use crate::app::{Core, World};
 use crate::config::{Admin, Config, Environment, Sources};
@@ -248,6 +248,7 @@ fn policy(asking: &Asking, verb: Policy) -> Result<ExitCode, Failure> {
         Policy::Test => serve::test_policies(&asking.sources),
         Policy::Reload => asking.print(Command::PolicyReload, &[]),
         Policy::Diff(arguments) => policy_diff::run(asking, &arguments),
+        Policy::Replay(arguments) => policy_replay::run(asking, &arguments),
         Policy::Explain(arguments) => policy_explain::run(asking, *arguments),
     }
 }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::audit::{Auditor, Redactor};
+use crate::audit::{Auditor, Filter, Kind, Redactor};
 use crate::directory::{ChangeError, Directory};
 use crate::domain::{Actor, Clock, Entropy, UpstreamName};
 use crate::gate::Gate;
@@ -35,7 +35,7 @@ use upstreams::{NewSecrets, Whose};
 pub use command::{AuditQuery, Bounds, Command, ControlError, ErrorKind, SecretText};
 pub use explain::Question;
 pub use ops::{OpsError, OpsListener, Watched};
-pub use proposal::{Difference, Holder, InForce};
+pub use proposal::{Difference, Earlier, Holder, InForce, Replay, ReplayReport, policies_of};
 pub use socket::{AdminSocket, SocketError};
 
 /// Carries operations out. An operation is in force when its answer is there.
@@ -153,10 +153,15 @@ impl Control {
             Command::UpstreamShow { upstream, account } => self.show_upstream(&Whose { upstream, account }),
             Command::PolicyReload => self.reload_policies(actor),
             Command::PolicyInForce => self.policies_in_force(),
+            Command::PolicySnapshot { hash } => self.snapshot_texts(&hash),
             Command::AuditSearch(query) => self.search_audit(&query),
             Command::AuditStats { query, by } => self.count_audit(&query, by),
             Command::AuditShow { id } => self.show_audit(id),
             Command::AuditForward { query, after } => self.forward_audit(&query, after),
+            Command::AuditRecorded { credential, since, until, after, through } => {
+                let kind = Some(Kind::Relay.as_str().to_owned());
+                self.recorded_requests(&Filter { credential, kind, since, until, ..Filter::default() }, after, through)
+            }
             Command::AuditExport { query, format, after, through } => {
                 self.export_audit(actor, &query, &format, after, through)
             }

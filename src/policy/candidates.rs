@@ -78,6 +78,17 @@ impl Candidates {
         self.endpoints.iter().map(|(endpoint, _)| endpoint).find(asks)
     }
 
+    /// Whether these endpoints tell bodies apart as the others do.
+    pub(super) fn asks_as(&self, other: &Self) -> bool {
+        let asked = |of: &Self| {
+            let mut texts: Vec<_> =
+                of.endpoints.iter().map(|(endpoint, _)| endpoint.body.as_ref().map(ToString::to_string)).collect();
+            texts.sort_unstable();
+            texts
+        };
+        asked(self) == asked(other)
+    }
+
     pub(super) fn named(&self, id: &str) -> Option<&Arc<Endpoint>> {
         self.endpoints.iter().map(|(endpoint, _)| endpoint).find(|endpoint| endpoint.id.as_str() == id)
     }

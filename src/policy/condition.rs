@@ -86,6 +86,11 @@ impl Condition {
         &self.source
     }
 
+    /// Whether it looks at what no audit row holds, so that it cannot be evaluated again.
+    pub(super) fn uses_unrecorded(&self) -> bool {
+        ["headers", "tls"].iter().any(|name| self.source.contains(name))
+    }
+
     pub(super) fn uses_query(&self) -> bool {
         self.uses_query
     }

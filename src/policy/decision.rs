@@ -242,6 +242,19 @@ impl PolicySet {
         self.decide(matched, grants, facts)
     }
 
+    /// Whether a rule of these policies looks at something of a request at this endpoint that no audit row holds.
+    pub fn looks_at_unrecorded<'n>(
+        &self,
+        matched: &Matched<'_>,
+        mut held: impl Iterator<Item = &'n PolicyName>,
+    ) -> bool {
+        let looks = |rule: &Rule| {
+            rule.endpoints.contains(matched.endpoint().id())
+                && rule.condition.as_ref().is_some_and(Condition::uses_unrecorded)
+        };
+        held.any(|name| self.policy(name).is_some_and(|policy| policy.rules.iter().any(looks)))
+    }
+
     /// Whether a rule of these policies looks at the query of a request at this endpoint.
     pub fn looks_at_query<'n>(&self, matched: &Matched<'_>, mut held: impl Iterator<Item = &'n PolicyName>) -> bool {
         let looks = |rule: &Rule| {

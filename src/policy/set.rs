@@ -196,6 +196,12 @@ impl PolicySet {
         self.catalogue.find(method, path)
     }
 
+    /// Whether an endpoint looks into bodies.
+    #[must_use]
+    pub fn asks_for_bodies(&self) -> bool {
+        self.endpoints.iter().any(|endpoint| endpoint.body.is_some())
+    }
+
     /// Whether a policy's file is broken and has no earlier version.
     #[must_use]
     pub fn is_broken(&self, name: &PolicyName) -> bool {

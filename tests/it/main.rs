@@ -24,6 +24,7 @@ mod ops;
 mod peers;
 mod policy_diff;
 mod policy_explain;
+mod policy_replay;
 mod relay;
 mod stats;
 mod token;

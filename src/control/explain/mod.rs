@@ -17,6 +17,7 @@ use crate::audit::Row;
 use crate::domain::RequestId;
 
 pub use question::Question;
+pub(super) use text::hash_of;
 
 use happened::Names;
 use text::PolicyExcerpt;

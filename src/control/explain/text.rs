@@ -101,7 +101,7 @@ fn hex(hash: &[u8; 32]) -> String {
     })
 }
 
-fn hash_of(hex: &str) -> Option<[u8; 32]> {
+pub(in super::super) fn hash_of(hex: &str) -> Option<[u8; 32]> {
     let (pairs, _) = hex.as_bytes().as_chunks::<2>();
     let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
     pairs.iter().map(byte).collect::<Option<Vec<u8>>>()?.try_into().ok()

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::super::explain::hash_of;
 use super::super::{Bounds, Control, ControlError, Result};
 use crate::directory::{Credential, CredentialKind, CredentialState, Grant};
 use crate::domain::{AccountName, CredentialId, PolicyName};
@@ -51,12 +52,7 @@ impl InForce {
     /// # Errors
     /// When the gateway's version reads them otherwise than this one.
     pub fn policies(&self) -> Result<PolicySet> {
-        let texts: Vec<_> =
-            self.files.iter().map(|(path, text)| (PathBuf::from(path), text.clone().into_bytes())).collect();
-        let set = PolicySet::from_texts(&texts).map_err(|problems| {
-            ControlError::failed(format!("the policies in force cannot be read by this version:\n{problems}"))
-        })?;
-        Ok(set.with_broken(self.broken.iter().cloned().collect()))
+        Ok(policies_of(&self.files)?.with_broken(self.broken.iter().cloned().collect()))
     }
 }
 
@@ -78,7 +74,40 @@ impl Holder {
     }
 }
 
+/// The policies that these texts make.
+///
+/// # Errors
+/// When this version reads them otherwise than the one that put them in force.
+pub fn policies_of(files: &[(String, String)]) -> Result<PolicySet> {
+    let texts: Vec<_> = files.iter().map(|(path, text)| (PathBuf::from(path), text.clone().into_bytes())).collect();
+    PolicySet::from_texts(&texts).map_err(|problems| {
+        ControlError::failed(format!("policies that are or were in force cannot be read by this version:\n{problems}"))
+    })
+}
+
 impl Control {
+    /// The files of a snapshot, as they were in force.
+    pub(in super::super) fn snapshot_texts(&self, hash: &str) -> Result<Value> {
+        serde_json::to_value(self.kept_files(hash)?).map_err(ControlError::failed)
+    }
+
+    /// The policies of a snapshot.
+    pub(in super::super) fn kept_policies(&self, hash: &str) -> Result<PolicySet> {
+        policies_of(&self.kept_files(hash)?)
+    }
+
+    fn kept_files(&self, hash: &str) -> Result<Vec<(String, String)>> {
+        let gone = || ControlError::not_found(format!("no policy texts are kept under `{hash}`"));
+        let hash = hash_of(hash).ok_or_else(gone)?;
+        let kept = self.store.policy_snapshot(&hash).map_err(ControlError::failed)?.ok_or_else(gone)?;
+        let mut files: Vec<(String, String)> = Vec::with_capacity(kept.files.len());
+        for (path, hash) in kept.files {
+            let text = self.store.policy_text(&hash).map_err(ControlError::failed)?.ok_or_else(gone)?;
+            files.push((path, String::from_utf8_lossy(&text).into_owned()));
+        }
+        Ok(files)
+    }
+
     pub(in super::super) fn policies_in_force(&self) -> Result<Value> {
         let policies = self.policies.current();
         let snapshot = self.directory.snapshot();

@@ -3,8 +3,12 @@
 //! The folder belongs to the operator and may be unreadable for the gateway, so the gateway tells what is in force and
 //! what was recorded, and the comparison is made where the folder is.
 
+mod again;
 mod difference;
 mod in_force;
+mod replay;
 
+pub(super) use again::{Again, Asker, NotTold, Past};
 pub use difference::Difference;
-pub use in_force::{Holder, InForce};
+pub use in_force::{Holder, InForce, policies_of};
+pub use replay::{Earlier, Replay, ReplayReport};
