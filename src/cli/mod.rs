@@ -15,6 +15,7 @@ mod policy_arguments;
 mod policy_diff;
 mod policy_explain;
 mod policy_replay;
+mod policy_suggest;
 mod policy_trail;
 mod run;
 mod secret_input;

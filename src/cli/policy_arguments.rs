@@ -5,6 +5,7 @@ use clap::Subcommand;
 use super::policy_diff::Diff;
 use super::policy_explain::Explain;
 use super::policy_replay::Replay;
+use super::policy_suggest::Suggest;
 
 /// `policy …`
 #[derive(Debug, Subcommand)]
@@ -28,4 +29,9 @@ pub enum Policy {
         after_help = "Exit codes: 0 no decision would change, 1 some would, 2 failure, 7 the proposed folder has mistakes, 130 interrupted.\nExamples:\n  policy replay ~/policies --since 7d\n  policy replay ~/policies --since 2026-11-01T00:00:00Z --until 2026-12-01T00:00:00Z -o json"
     )]
     Replay(Replay),
+    /// Write the smallest policy that would have covered what a credential set really did, for review
+    #[command(
+        after_help = "Exit codes: 0 ok, 4 there is no such credential set, or nothing that it was allowed, 5 the policy exists, 130 interrupted.\nNothing is granted or changed.\nExamples:\n  policy suggest --credential webshop --since 30d --name webshop > webshop.yaml\n  policy suggest --credential webshop --to ~/policies"
+    )]
+    Suggest(Suggest),
 }

@@ -15,7 +15,7 @@ use super::arguments::{
 use super::output::{self, Failure};
 use super::{
     audit_export, audit_show, audit_stats, connection, demo, evidence, policy_diff, policy_explain, policy_replay,
-    secret_input, serve, setup, show,
+    policy_suggest, secret_input, serve, setup, show,
 };
 use crate::app::{Core, World};
 use crate::config::{Admin, Config, Environment, Sources};
@@ -249,6 +249,7 @@ fn policy(asking: &Asking, verb: Policy) -> Result<ExitCode, Failure> {
         Policy::Reload => asking.print(Command::PolicyReload, &[]),
         Policy::Diff(arguments) => policy_diff::run(asking, &arguments),
         Policy::Replay(arguments) => policy_replay::run(asking, &arguments),
+        Policy::Suggest(arguments) => policy_suggest::run(asking, &arguments),
         Policy::Explain(arguments) => policy_explain::run(asking, *arguments),
     }
 }

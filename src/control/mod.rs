@@ -35,7 +35,9 @@ use upstreams::{NewSecrets, Whose};
 pub use command::{AuditQuery, Bounds, Command, ControlError, ErrorKind, SecretText};
 pub use explain::Question;
 pub use ops::{OpsError, OpsListener, Watched};
-pub use proposal::{Difference, Earlier, Holder, InForce, Replay, ReplayReport, policies_of};
+pub use proposal::{
+    Difference, Earlier, Holder, InForce, Replay, ReplayReport, Suggested, Suggestion, name_for, policies_of,
+};
 pub use socket::{AdminSocket, SocketError};
 
 /// Carries operations out. An operation is in force when its answer is there.

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::decision::ScheduleUse;
-use super::rules::{Effect, Policy};
-use crate::domain::{EndpointId, ScheduleName};
+use super::rules::{Effect, Policy, Rule};
+use super::set::PolicySet;
+use crate::domain::{EndpointId, PolicyName, ScheduleName};
 
 /// What a holder may do at an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +99,35 @@ impl Access {
     }
 }
 
+impl PolicySet {
+    /// The way in that a rule opens; `None` where there is no such rule, or it opens none.
+    #[must_use]
+    pub fn way_of(&self, policy: &str, rule: &str) -> Option<Way> {
+        let policy = self.policy_called(policy)?;
+        let rule = policy.rules.iter().find(|known| known.id.as_str() == rule)?;
+        match rule.effect {
+            Effect::Allow => Some(Way { hours: Hours::from(&policy.schedule), when: condition_of(rule) }),
+            Effect::Deny => None,
+        }
+    }
+
+    /// The conditions under which these policies deny an endpoint; `None` is always.
+    #[must_use]
+    pub fn denials<'n>(
+        &self,
+        held: impl Iterator<Item = &'n PolicyName>,
+        endpoint: &EndpointId,
+    ) -> BTreeSet<Option<String>> {
+        let rules = held.filter_map(|name| self.policy(name)).flat_map(|policy| &policy.rules);
+        let denies = |rule: &&Rule| rule.effect == Effect::Deny && rule.endpoints.contains(endpoint);
+        rules.filter(denies).map(condition_of).collect()
+    }
+}
+
+fn condition_of(rule: &Rule) -> Option<String> {
+    rule.condition.as_ref().map(|condition| condition.source().to_owned())
+}
+
 /// What one policy adds to what its holder may do at an endpoint.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Part {
@@ -120,8 +150,7 @@ impl Part {
     pub(super) fn of(policy: &Policy, endpoint: &EndpointId) -> Self {
         let mut part = Self::default();
         for rule in policy.rules.iter().filter(|rule| rule.endpoints.contains(endpoint)) {
-            let when = rule.condition.as_ref().map(|condition| condition.source().to_owned());
-            match (rule.effect, when) {
+            match (rule.effect, condition_of(rule)) {
                 (Effect::Deny, None) => part.refuses = true,
                 (Effect::Deny, Some(when)) => drop(part.unless.insert(when)),
                 (Effect::Allow, when) => drop(part.ways.insert(Way { hours: Hours::from(&policy.schedule), when })),

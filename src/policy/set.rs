@@ -176,6 +176,10 @@ impl PolicySet {
         self.policies.get(name)
     }
 
+    pub(super) fn policy_called(&self, name: &str) -> Option<&Arc<Policy>> {
+        self.policies.get(name)
+    }
+
     /// The schedules, by name.
     #[must_use]
     pub fn schedules(&self) -> Vec<(&ScheduleName, &Schedule)> {

@@ -25,6 +25,7 @@ mod peers;
 mod policy_diff;
 mod policy_explain;
 mod policy_replay;
+mod policy_suggest;
 mod relay;
 mod stats;
 mod token;

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::super::proposal::only;
 use super::super::{Control, ControlError, Result};
 use super::granted;
 use super::steps;
@@ -105,20 +106,7 @@ impl Control {
     /// The credential set with this id or name.
     fn sender(&self, text: &str) -> Result<Arc<Credential>> {
         let snapshot = self.directory.snapshot();
-        let sets = snapshot.credentials();
-        let found: Vec<_> = sets.into_iter().filter(|set| set.id.to_string() == text || set.name == text).collect();
-        match found.as_slice() {
-            [one] => Ok(Arc::clone(one)),
-            [] => Err(ControlError::not_found(format!(
-                "there is no credential set `{text}`; `erp-access credential list` shows them"
-            ))),
-            several => {
-                let ids: Vec<String> = several.iter().map(|set| set.id.to_string()).collect();
-                let message =
-                    format!("several credential sets are called `{text}`; give one by its id: {}", ids.join(", "));
-                Err(ControlError::invalid(message))
-            }
-        }
+        only(text, snapshot.credentials().into_iter().map(|set| (set.id, set.name.as_str(), Arc::clone(set))))
     }
 
     fn answered(

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::audit::{Recorded, Row, Step};
 use crate::directory::{CredentialKind, Grant};
-use crate::domain::CanonicalPath;
+use crate::domain::{CanonicalPath, EndpointId};
 use crate::policy::{Allowed, Facts, Matched, PolicySet, Refused};
 
 /// What stands in a row in place of a secret.
@@ -119,6 +119,23 @@ impl Past<'_> {
             query_in_doubt: redacted && policies.looks_at_query(&matched, held()),
             unrecorded: policies.looks_at_unrecorded(&matched, held()),
         })
+    }
+
+    /// The endpoint of today that it led to. Where only the body would tell, the one that the row names.
+    pub(in super::super) fn leads_to(
+        &self,
+        policies: &PolicySet,
+        then: &dyn Fn() -> Option<Arc<PolicySet>>,
+    ) -> Option<EndpointId> {
+        let path = CanonicalPath::parse(self.path.as_bytes()).ok()?;
+        match self.endpoint(policies, then, &path) {
+            Ok(Ok(matched)) => Some(matched.endpoint().id().clone()),
+            Ok(Err(_)) | Err(NotTold::Path | NotTold::Batch) => None,
+            Err(NotTold::Body) => {
+                let named = policies.route(self.method, &path)?.named(self.endpoint?)?;
+                Some(named.endpoint().id().clone())
+            }
+        }
     }
 
     /// The endpoint that is meant; the inner error says why there is none.

@@ -56,6 +56,31 @@ impl InForce {
     }
 }
 
+impl InForce {
+    /// The credential set with this id or name.
+    ///
+    /// # Errors
+    /// When there is none, or several have that name.
+    pub fn holder(&self, text: &str) -> Result<&Holder> {
+        only(text, self.holders.iter().map(|holder| (holder.id, holder.name.as_str(), holder)))
+    }
+}
+
+/// The one of these with this id or name.
+pub(in super::super) fn only<'n, T>(text: &str, sets: impl Iterator<Item = (CredentialId, &'n str, T)>) -> Result<T> {
+    let id = text.parse::<CredentialId>().ok();
+    let mut found: Vec<_> = sets.filter(|(known, name, _)| Some(*known) == id || *name == text).collect();
+    let first = found.pop().ok_or_else(|| {
+        ControlError::not_found(format!("there is no credential set `{text}`; `erp-access credential list` shows them"))
+    })?;
+    if found.is_empty() {
+        return Ok(first.2);
+    }
+    let ids: Vec<String> = found.iter().chain([&first]).map(|(id, ..)| id.to_string()).collect();
+    let message = format!("several credential sets are called `{text}`; give one by its id: {}", ids.join(", "));
+    Err(ControlError::invalid(message))
+}
+
 impl Holder {
     /// The same as the decision takes it.
     #[must_use]

@@ -7,8 +7,14 @@ mod again;
 mod difference;
 mod in_force;
 mod replay;
+mod suggest;
+mod suggested_text;
+#[cfg(test)]
+mod tests;
 
 pub(super) use again::{Again, Asker, NotTold, Past};
 pub use difference::Difference;
+pub(super) use in_force::only;
 pub use in_force::{Holder, InForce, policies_of};
 pub use replay::{Earlier, Replay, ReplayReport};
+pub use suggest::{Suggested, Suggestion, name_for};
