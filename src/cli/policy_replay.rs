@@ -14,7 +14,6 @@ use super::policy_diff::{DIFFERENT, in_force, load};
 use super::policy_trail::{Wanted, Went, stream};
 use super::run::Asking;
 use crate::control::Replay as Replaying;
-use crate::domain::CredentialId;
 
 /// Groups shown to a person.
 const SHOWN: usize = 50;
@@ -31,9 +30,9 @@ pub struct Replay {
     /// Requests decided before then
     #[arg(long, value_parser = moment)]
     pub until: Option<Timestamp>,
-    /// Requests of one credential set
-    #[arg(long)]
-    pub credential: Option<CredentialId>,
+    /// Requests of one credential set, by its id or name
+    #[arg(long, value_name = "ID_OR_NAME")]
+    pub credential: Option<String>,
 }
 
 pub(super) fn run(asking: &Asking, arguments: &Replay) -> Result<ExitCode, Failure> {
@@ -46,7 +45,8 @@ fn replay(asking: &Asking, arguments: &Replay) -> Result<ExitCode, Failure> {
     let in_force = in_force(&connected)?;
     let current = in_force.policies()?;
     let mut replaying = Replaying::new(&in_force, &current, &proposed);
-    let (credential, since, until) = (arguments.credential, arguments.since, arguments.until);
+    let asked = arguments.credential.as_deref().map(|text| in_force.holder(text)).transpose()?;
+    let (credential, since, until) = (asked.map(|holder| holder.id), arguments.since, arguments.until);
     let wanted = Wanted { credential, since, until, earlier: proposed.asks_for_bodies() };
     if stream(&connected, &wanted, |part, earlier| replaying.take(part, earlier))? == Went::Interrupted {
         line_to_stderr("interrupted: nothing is told of a part of the trail");
