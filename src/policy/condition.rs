@@ -87,7 +87,7 @@ impl Condition {
     }
 
     /// Whether it looks at what no audit row holds, so that it cannot be evaluated again.
-    pub(super) fn uses_unrecorded(&self) -> bool {
+    pub(super) fn uses_connection(&self) -> bool {
         ["headers", "tls"].iter().any(|name| self.source.contains(name))
     }
 

@@ -243,14 +243,14 @@ impl PolicySet {
     }
 
     /// Whether a rule of these policies looks at something of a request at this endpoint that no audit row holds.
-    pub fn looks_at_unrecorded<'n>(
+    pub fn looks_at_connection<'n>(
         &self,
         matched: &Matched<'_>,
         mut held: impl Iterator<Item = &'n PolicyName>,
     ) -> bool {
         let looks = |rule: &Rule| {
             rule.endpoints.contains(matched.endpoint().id())
-                && rule.condition.as_ref().is_some_and(Condition::uses_unrecorded)
+                && rule.condition.as_ref().is_some_and(Condition::uses_connection)
         };
         held.any(|name| self.policy(name).is_some_and(|policy| policy.rules.iter().any(looks)))
     }

@@ -117,7 +117,7 @@ impl Past<'_> {
         Ok(Decided {
             again: decided.map_or_else(Again::Refused, Again::Allowed),
             query_in_doubt: redacted && policies.looks_at_query(&matched, held()),
-            unrecorded: policies.looks_at_unrecorded(&matched, held()),
+            unrecorded: policies.looks_at_connection(&matched, held()),
         })
     }
 
