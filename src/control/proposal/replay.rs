@@ -237,8 +237,9 @@ impl<'s> Replay<'s> {
         }
         for list in [&mut changes, &mut already_so] {
             list.sort_by(|one: &Changed, other| {
-                let place = |changed: &Changed| (std::cmp::Reverse(changed.requests), changed.example.id);
-                place(one).cmp(&place(other))
+                let most = other.requests.cmp(&one.requests);
+                let (told, as_told) = ((&one.before, &one.after), (&other.before, &other.after));
+                most.then_with(|| told.cmp(&as_told)).then_with(|| one.credential.cmp(&other.credential))
             });
         }
         ReplayReport { counts: self.report, changes, already_so }
