@@ -129,6 +129,7 @@ impl Core {
             auditor: Arc::new(auditor),
             policies: Arc::new(policies),
             sessions: None,
+            gate: None,
             redactor: Arc::new(settings::redactor(config)),
             upstreams: config.upstreams.keys().cloned().collect(),
             key_ring,
@@ -150,13 +151,30 @@ struct Outbound {
 }
 
 impl Core {
-    /// The operations with the sessions at the ERPs, for a process that serves no clients.
+    /// The operations with sessions and gate, for a process that serves no clients.
     ///
     /// # Errors
     /// When a certificate authority cannot be read, or the secrets of accounts.
     pub fn control_with_sessions(&self, config: &Config, world: &World) -> Result<Arc<Control>, StartError> {
         let outbound = self.outbound(config, world)?;
-        Ok(Arc::new(self.control.with_sessions(outbound.sessions)))
+        let gate = self.gate(config, world, &outbound);
+        Ok(Arc::new(self.control.with_gate(outbound.sessions, gate)))
+    }
+
+    fn gate(&self, config: &Config, world: &World, outbound: &Outbound) -> Arc<Gate> {
+        let control = &self.control;
+        let upstreams = config.upstreams.iter().map(|(name, upstream)| (name.clone(), Arc::new(upstream.clone())));
+        Arc::new(Gate::new(GateParts {
+            directory: Arc::clone(&control.directory),
+            policies: Arc::clone(&control.policies),
+            key_ring: Arc::clone(&control.key_ring),
+            auditor: Arc::clone(&control.auditor),
+            sessions: Arc::clone(&outbound.sessions),
+            upstreams: upstreams.collect(),
+            redactor: Arc::clone(&control.redactor),
+            clock: Arc::clone(&world.clock),
+            rules: settings::gate_rules(config),
+        }))
     }
 
     fn outbound(&self, config: &Config, world: &World) -> Result<Outbound, StartError> {
@@ -211,23 +229,10 @@ impl App {
     pub fn build(config: &Config, world: &World) -> Result<Self, StartError> {
         let core = Core::open(config, world)?;
         check_policies(config, &core.control.policies)?;
-        let Outbound { sessions, peers } = core.outbound(config, world)?;
-        let control = Arc::new(core.control.with_sessions(Arc::clone(&sessions)));
-        let gate = Arc::new(Gate::new(GateParts {
-            directory: Arc::clone(&control.directory),
-            policies: Arc::clone(&control.policies),
-            key_ring: Arc::clone(&control.key_ring),
-            auditor: Arc::clone(&control.auditor),
-            sessions,
-            upstreams: config
-                .upstreams
-                .iter()
-                .map(|(name, upstream)| (name.clone(), Arc::new(upstream.clone())))
-                .collect(),
-            redactor: Arc::clone(&control.redactor),
-            clock: Arc::clone(&world.clock),
-            rules: settings::gate_rules(config),
-        }));
+        let outbound = core.outbound(config, world)?;
+        let gate = core.gate(config, world, &outbound);
+        let Outbound { sessions, peers } = outbound;
+        let control = Arc::new(core.control.with_gate(sessions, Arc::clone(&gate)));
         let tokens = Arc::new(TokenEndpoint::new(
             Arc::clone(&control.directory),
             Arc::clone(&control.key_ring),

@@ -17,6 +17,7 @@ use super::fold::Folder;
 use super::health::{Gauges, WriterHealth};
 use super::index::{self, Indexer};
 use super::ledger::{self, Ledger, Record};
+use super::recorded::{self, RecordedPart};
 use super::recover;
 use super::row::{Filter, Passed, Row};
 use super::sink::Sink;
@@ -233,6 +234,20 @@ impl Auditor {
         ended: bool,
     ) -> Result<Passed, AuditError> {
         index::forward(&*self.pool.get()?, filter, after, through, ended)
+    }
+
+    /// The next part of what was recorded of requests, for deciding them again: a bounded number of records, none behind
+    /// `through`. Without `after` it says where to begin.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn recorded(
+        &self,
+        filter: &Filter,
+        after: Option<i64>,
+        through: Option<i64>,
+    ) -> Result<RecordedPart, AuditError> {
+        recorded::next(&*self.pool.get()?, self.indexer.reader().get(), filter, after, through)
     }
 
     /// The rows that fit the filter, counted in groups.

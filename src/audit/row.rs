@@ -247,6 +247,6 @@ fn read_outcome(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<StoredOutcom
     }))
 }
 
-fn moment(micros: i64) -> Timestamp {
+pub(super) fn moment(micros: i64) -> Timestamp {
     Timestamp::from_microsecond(micros).unwrap_or(Timestamp::UNIX_EPOCH)
 }

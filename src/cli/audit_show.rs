@@ -60,16 +60,22 @@ fn sentences(row: &Value, explanation: &Value) -> Vec<String> {
 fn policy_text(policy: &Value) -> Vec<String> {
     let snapshot: String = text(policy, "snapshot").chars().take(12).collect();
     let (file, since) = (text(policy, "file"), text(policy, "in_force_from"));
+    let mut lines =
+        vec![String::new(), format!("{file}, as it was then (snapshot {snapshot}, first in force {since})")];
+    lines.extend(excerpt(policy));
+    lines
+}
+
+/// The lines of a policy's text with their numbers, those of the deciding rule marked.
+pub(super) fn excerpt(policy: &Value) -> Vec<String> {
     let shown = policy.get("lines").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let number = |line: &Value| line.get("number").and_then(Value::as_u64).unwrap_or(0);
     let width = shown.last().map_or(1, |line| number(line).to_string().len());
-    let mut lines =
-        vec![String::new(), format!("{file}, as it was then (snapshot {snapshot}, first in force {since})")];
-    lines.extend(shown.iter().map(|line| {
+    let marked = shown.iter().map(|line| {
         let mark = if line.get("deciding").and_then(Value::as_bool) == Some(true) { '>' } else { ' ' };
         format!("{mark} {:>width$}  {}", number(line), text(line, "text")).trim_end().to_owned()
-    }));
-    lines
+    });
+    marked.collect()
 }
 
 fn members(value: &Value, but: &[&str]) -> Vec<String> {

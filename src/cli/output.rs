@@ -11,6 +11,9 @@ use crate::control::{ControlError, ErrorKind};
 
 use super::arguments::Output;
 
+/// There is no such thing.
+const NOT_FOUND: u8 = 4;
+
 /// Why a command failed, with its exit code.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
@@ -35,6 +38,16 @@ impl Failure {
         Self { code: 7, message: message.to_string() }
     }
 
+    /// Whether there is no such thing.
+    pub(super) fn is_not_found(&self) -> bool {
+        self.code == NOT_FOUND
+    }
+
+    /// The same for a command whose exit code 1 says something else: a failure in general is 2 there.
+    pub(super) fn beside_one(self) -> Self {
+        Self { code: if self.code == 1 { 2 } else { self.code }, ..self }
+    }
+
     /// The exit code.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
@@ -45,7 +58,7 @@ impl Failure {
 impl From<ControlError> for Failure {
     fn from(error: ControlError) -> Self {
         let code = match error.kind {
-            ErrorKind::NotFound => 4,
+            ErrorKind::NotFound => NOT_FOUND,
             ErrorKind::Conflict => 5,
             ErrorKind::Invalid => 7,
             ErrorKind::Incomplete => 2,

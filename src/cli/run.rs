@@ -14,8 +14,9 @@ use super::arguments::{
 };
 use super::output::{self, Failure};
 use super::{
-    audit_export, audit_show, audit_stats, connection, demo, evidence, policy_import, policy_lint, policy_schema,
-    policy_test, schedules, secret_input, serve, setup, show,
+    audit_export, audit_show, audit_stats, connection, demo, evidence, policy_diff, policy_explain, policy_import,
+    policy_lint, policy_replay, policy_schema, policy_suggest, policy_test, schedules, secret_input, serve, setup,
+    show,
 };
 use crate::app::{Core, World};
 use crate::config::{Admin, Config, Environment, Sources};
@@ -36,7 +37,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Noun::Check(arguments) => serve::check(&asking.sources, &arguments),
         Noun::Db(Db::Migrate) => serve::migrate(&asking.sources),
         Noun::Key(Key::Generate { file }) => setup::generate_key(file.as_deref()),
-        Noun::Policy(verb) => policy(&asking, &verb),
+        Noun::Policy(verb) => policy(&asking, verb),
         Noun::Status => show::status(&asking),
         Noun::Account(verb) => account(&asking, verb),
         Noun::Credential(verb) => credential(&asking, verb),
@@ -184,16 +185,6 @@ fn grant(asking: &Asking, verb: Grant) -> Result<ExitCode, Failure> {
     }
 }
 
-fn policy(asking: &Asking, verb: &Policy) -> Result<ExitCode, Failure> {
-    match verb {
-        Policy::Lint(arguments) => policy_lint::run(asking, arguments),
-        Policy::Test(arguments) => policy_test::run(asking, arguments),
-        Policy::Schema(arguments) => policy_schema::run(asking, arguments),
-        Policy::Import(arguments) => policy_import::run(asking, arguments),
-        Policy::Reload => asking.print(Command::PolicyReload, &[]),
-    }
-}
-
 fn token(asking: &Asking, verb: &Token) -> Result<ExitCode, Failure> {
     match verb {
         Token::List { credential } => asking
@@ -249,6 +240,20 @@ fn upstream(asking: &Asking, verb: Upstream) -> Result<ExitCode, Failure> {
             let (password, api_key) = if api_key { (None, secret) } else { (secret, None) };
             asking.print(Command::UpstreamSecretSet { upstream, account, username, password, api_key }, &[])
         }
+    }
+}
+
+fn policy(asking: &Asking, verb: Policy) -> Result<ExitCode, Failure> {
+    match verb {
+        Policy::Lint(arguments) => policy_lint::run(asking, &arguments),
+        Policy::Test(arguments) => policy_test::run(asking, &arguments),
+        Policy::Schema(arguments) => policy_schema::run(asking, &arguments),
+        Policy::Import(arguments) => policy_import::run(asking, &arguments),
+        Policy::Reload => asking.print(Command::PolicyReload, &[]),
+        Policy::Diff(arguments) => policy_diff::run(asking, &arguments),
+        Policy::Replay(arguments) => policy_replay::run(asking, &arguments),
+        Policy::Suggest(arguments) => policy_suggest::run(asking, &arguments),
+        Policy::Explain(arguments) => policy_explain::run(asking, *arguments),
     }
 }
 

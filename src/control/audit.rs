@@ -24,6 +24,12 @@ impl Control {
         serde_json::to_value(passed).map_err(ControlError::failed)
     }
 
+    /// A part of what was recorded of requests to the ERP.
+    pub(super) fn recorded_requests(&self, filter: &Filter, after: Option<i64>, through: Option<i64>) -> Result<Value> {
+        let part = self.auditor.recorded(filter, after, through).map_err(ControlError::failed)?;
+        serde_json::to_value(part).map_err(ControlError::failed)
+    }
+
     /// A part of an export. The row that says who took what is on disk before the first part leaves.
     pub(super) fn export_audit(
         &self,

@@ -14,6 +14,8 @@ use crate::domain::{
 use crate::kill_switch::Scope;
 use crate::schedule::Held;
 
+use super::explain::Question;
+
 /// One operation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "operation", rename_all = "kebab-case", deny_unknown_fields)]
@@ -106,6 +108,12 @@ pub enum Command {
     UpstreamLogout { upstream: UpstreamName, account: Option<AccountName> },
     /// Reads the policy files again.
     PolicyReload,
+    /// Gives the policies in force, and who holds which: what a proposal is compared with.
+    PolicyInForce,
+    /// Gives the texts of a snapshot of the policies that rows name.
+    PolicySnapshot { hash: String },
+    /// Tells what would be decided about a request, without sending it.
+    PolicyExplain(Box<Question>),
     /// Searches audit rows, newest first.
     AuditSearch(Box<AuditQuery>),
     /// Counts audit rows in groups; without a time, those of the last 24 hours.
@@ -114,6 +122,14 @@ pub enum Command {
     AuditForward { query: Box<AuditQuery>, after: Option<i64> },
     /// The next part of an export of the audit trail. The first one, without `after`, leaves a row.
     AuditExport { query: Box<AuditQuery>, format: String, after: Option<i64>, through: Option<i64> },
+    /// The next part of what was recorded of requests, for deciding them again; without `after`, where to begin.
+    AuditRecorded {
+        credential: Option<CredentialId>,
+        since: Option<Timestamp>,
+        until: Option<Timestamp>,
+        after: Option<i64>,
+        through: Option<i64>,
+    },
     /// Shows one audit row.
     AuditShow { id: RequestId },
     /// Checks the next part of the audit trail.

@@ -9,6 +9,7 @@ mod explain;
 mod lint;
 mod metrics;
 mod ops;
+mod proposal;
 mod render;
 mod schedules;
 mod socket;
@@ -21,9 +22,10 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::audit::{Auditor, Redactor};
+use crate::audit::{Auditor, Filter, Kind, Redactor};
 use crate::directory::{ChangeError, Directory};
 use crate::domain::{Actor, Clock, Entropy, ScheduleName, UpstreamName};
+use crate::gate::Gate;
 use crate::policy::{PolicySet, PolicyStore, default_schedule_name};
 use crate::schedule::Schedule;
 use crate::secrets::{KeyRing, PasswordHasher};
@@ -33,7 +35,11 @@ use crate::upstream::Sessions;
 use upstreams::{NewSecrets, Whose};
 
 pub use command::{AuditQuery, Bounds, Command, ControlError, ErrorKind, SecretText};
+pub use explain::Question;
 pub use ops::{OpsError, OpsListener, Watched};
+pub use proposal::{
+    Difference, Earlier, Holder, InForce, Replay, ReplayReport, Suggested, Suggestion, name_for, policies_of,
+};
 pub use socket::{AdminSocket, SocketError};
 
 /// Carries operations out. An operation is in force when its answer is there.
@@ -49,6 +55,8 @@ pub struct Control {
     pub policies: Arc<PolicyStore>,
     /// Sessions at the ERPs; absent when no gateway runs.
     pub sessions: Option<Arc<Sessions>>,
+    /// Decides about questions of operators, as it does about requests; absent where nobody asks it.
+    pub gate: Option<Arc<Gate>>,
     /// Knows what is secret.
     pub redactor: Arc<Redactor>,
     /// The names of the configured upstreams.
@@ -66,10 +74,10 @@ pub struct Control {
 type Result<T> = std::result::Result<T, ControlError>;
 
 impl Control {
-    /// The same with the sessions of a running gateway.
+    /// The same with the sessions at the ERPs and the gate in front of them.
     #[must_use]
-    pub fn with_sessions(&self, sessions: Arc<Sessions>) -> Self {
-        Self { sessions: Some(sessions), ..self.clone() }
+    pub fn with_gate(&self, sessions: Arc<Sessions>, gate: Arc<Gate>) -> Self {
+        Self { sessions: Some(sessions), gate: Some(gate), ..self.clone() }
     }
 
     /// Carries one operation out on behalf of `actor`.
@@ -80,6 +88,9 @@ impl Control {
         if let Command::CredentialIssue { account, name, kind, reason, expires_at, grants } = command {
             let issue = credentials::Issue { account, name, kind, reason, expires_at, grants };
             return self.issue_credential(actor, issue).await;
+        }
+        if let Command::PolicyExplain(question) = command {
+            return self.explain_question(&question).await;
         }
         let command = match self.run_at_upstream(&actor, command).await {
             Ok(done) => return done,
@@ -152,10 +163,16 @@ impl Control {
             Command::UpstreamList => Ok(self.list_upstreams()),
             Command::UpstreamShow { upstream, account } => self.show_upstream(&Whose { upstream, account }),
             Command::PolicyReload => self.reload_policies(actor),
+            Command::PolicyInForce => self.policies_in_force(),
+            Command::PolicySnapshot { hash } => self.snapshot_texts(&hash),
             Command::AuditSearch(query) => self.search_audit(&query),
             Command::AuditStats { query, by } => self.count_audit(&query, by),
             Command::AuditShow { id } => self.show_audit(id),
             Command::AuditForward { query, after } => self.forward_audit(&query, after),
+            Command::AuditRecorded { credential, since, until, after, through } => {
+                let kind = Some(Kind::Relay.as_str().to_owned());
+                self.recorded_requests(&Filter { credential, kind, since, until, ..Filter::default() }, after, through)
+            }
             Command::AuditExport { query, format, after, through } => {
                 self.export_audit(actor, &query, &format, after, through)
             }
@@ -167,6 +184,7 @@ impl Control {
             Command::Status => Ok(self.status()),
             // These need the async side and were taken by `run`.
             Command::CredentialIssue { .. }
+            | Command::PolicyExplain(_)
             | Command::UpstreamSecretSet { .. }
             | Command::UpstreamSecretRemove { .. }
             | Command::UpstreamTest { .. }

@@ -18,6 +18,9 @@ use crate::domain::Actor;
 
 use super::{Command, Control, ControlError, ErrorKind, os_user};
 
+/// The largest command, in bytes: a question about a request comes with its body.
+const LARGEST: usize = 256 * 1024;
+
 /// The socket cannot be had.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on the admin socket `{path}`: {source}")]
@@ -68,7 +71,7 @@ impl AdminSocket {
         let listener = UnixListener::from_std(self.listener)?;
         let routes = Router::new()
             .route("/v1/command", post(run))
-            .layer(DefaultBodyLimit::max(64 * 1024))
+            .layer(DefaultBodyLimit::max(LARGEST))
             .with_state(control)
             .into_make_service_with_connect_info::<Peer>();
         axum::serve(listener, routes).with_graceful_shutdown(stopped).await

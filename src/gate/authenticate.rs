@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::audit::Step;
 use crate::directory::{Account, AccountState, Credential, CredentialState};
 use crate::domain::{Code, Principal};
@@ -40,22 +42,9 @@ impl Gate {
             .ok_or_else(|| invalid("the credential set's account does not exist"))?;
         let principal = Principal { token: entry.id, credential: credential.id, account: account.id };
         trail.principal(&principal);
-        match credential.state {
-            CredentialState::Active => {}
-            CredentialState::Disabled => return Err(invalid("the credential set is disabled")),
-            CredentialState::Revoked => return Err(invalid("the credential set is revoked")),
-        }
-        if credential.expires_at.is_some_and(|expires_at| expires_at <= asked.now) {
-            return Err(invalid("the credential set has expired"));
-        }
+        check_set(credential, asked.now)?;
         self.check_api_key(&running, credential)?;
-        if let AccountState::Suspended { reason, .. } = &account.state {
-            return Err(Denial::new(
-                Step::Authentication,
-                Code::AccountSuspended,
-                format!("account suspended: {reason}"),
-            ));
-        }
+        check_account(account)?;
         trail.passed(Step::Authentication, format!("set `{}` of account `{}`", credential.name, account.name));
         let (credential, account) = (Arc::clone(credential), Arc::clone(account));
         Ok(Known { running, principal, credential, account })
@@ -75,6 +64,30 @@ impl Gate {
                 ApiKeyOnRelay::Optional => Ok(()),
                 ApiKeyOnRelay::Required => Err(missing("no x-api-key was sent", Challenge::Bearer)),
             },
+        }
+    }
+}
+
+/// The credential set must be live.
+pub(super) fn check_set(credential: &Credential, now: Timestamp) -> Result<(), Denial> {
+    match credential.state {
+        CredentialState::Active => {}
+        CredentialState::Disabled => return Err(invalid("the credential set is disabled")),
+        CredentialState::Revoked => return Err(invalid("the credential set is revoked")),
+    }
+    if credential.expires_at.is_some_and(|expires_at| expires_at <= now) {
+        return Err(invalid("the credential set has expired"));
+    }
+    Ok(())
+}
+
+/// The account must be live.
+pub(super) fn check_account(account: &Account) -> Result<(), Denial> {
+    match &account.state {
+        AccountState::Active => Ok(()),
+        AccountState::Suspended { reason, .. } => {
+            let reason = format!("account suspended: {reason}");
+            Err(Denial::new(Step::Authentication, Code::AccountSuspended, reason))
         }
     }
 }

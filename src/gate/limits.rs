@@ -156,7 +156,7 @@ impl Gate {
 }
 
 /// Each deciding policy once, with how many operations it decides.
-fn counted(policies: &[Option<Arc<Policy>>]) -> Vec<(&Arc<Policy>, NonZeroU32)> {
+pub(super) fn counted(policies: &[Option<Arc<Policy>>]) -> Vec<(&Arc<Policy>, NonZeroU32)> {
     let mut counted: Vec<(&Arc<Policy>, NonZeroU32)> = Vec::with_capacity(1);
     for policy in policies.iter().flatten() {
         match counted.iter_mut().find(|(known, _)| known.name() == policy.name()) {

@@ -19,6 +19,7 @@ mod obligations;
 mod permit;
 mod presented;
 mod record;
+mod rehearse;
 mod session;
 mod stopped;
 mod trail;

@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 
 use crate::audit::Step;
-use crate::directory::{Credential, CredentialKind};
+use crate::directory::Credential;
 use crate::domain::Code;
 use crate::policy::{
-    Allowed, Body, BodyForm, Facts, Grants, NotResolved, Operation, Operations, PolicySet, Refused, Requester, Route,
+    Allowed, Body, BodyForm, Facts, NotResolved, Operation, Operations, PolicySet, Refused, Requester, Route,
 };
 
 use super::authenticate::Known;
@@ -107,12 +107,7 @@ fn decide(
 ) -> Result<Allowed, Denial> {
     let asked = &known.running.request.asked;
     let head = &known.running.request.head;
-    let live = known.credential.grants.iter().filter(|grant| grant.is_live(asked.now));
-    let mut names = live.map(|grant| &grant.policy);
-    let grants = match known.credential.kind {
-        CredentialKind::Bounded => Grants::Bounded(&mut names),
-        CredentialKind::Unrestricted => Grants::Unrestricted(&mut names),
-    };
+    let (kind, granted) = (known.credential.kind, &known.credential.grants);
     let facts = Facts {
         method: head.method(),
         path: head.target().path(),
@@ -123,7 +118,7 @@ fn decide(
         requester: Some(Requester::of(&known.account, &known.credential)),
         now: asked.now,
     };
-    policies.decide_operation(operation, grants, facts).map_err(|refused| {
+    policies.decide_operation_for(operation, (kind, granted), facts).map_err(|refused| {
         // The row names the endpoint that stopped it, which in a batch need not be the first.
         trail.endpoint(operation.matched().endpoint().id());
         trail.decided_by(refused.policy(), refused.rule());

@@ -52,6 +52,13 @@ impl Trail {
         self.entry.account = account;
     }
 
+    /// A credential set without a token, where only a question is asked about it.
+    pub(super) fn known_by_name(&mut self, credential: CredentialId, account: AccountId) {
+        self.entry.actor = Actor::Credential(credential);
+        self.entry.credential = Some(credential);
+        self.entry.account = Some(account);
+    }
+
     pub(super) fn principal(&mut self, principal: &Principal) {
         self.known_by_token(principal.token, principal.credential, Some(principal.account));
     }

@@ -1,5 +1,7 @@
 //! What an endpoint wants of a body: operations that share one path, and requests that hold others.
 
+use std::fmt;
+
 use crate::domain::{JsonPointer, JsonScalar};
 
 /// What an endpoint wants of a body.
@@ -38,6 +40,24 @@ pub(super) enum Batch {
         /// The most operations in it.
         most_parts: usize,
     },
+}
+
+impl fmt::Display for BodyRule {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.holds {
+            BodyHolds::Values { wanted, batch } => {
+                for (pointer, values) in wanted {
+                    let values: Vec<String> = values.iter().map(ToString::to_string).collect();
+                    write!(out, "{pointer} is {}, ", values.join(" or "))?;
+                }
+                if let Batch::Allowed { most_parts } = batch {
+                    write!(out, "alone or in a batch of {most_parts}, ")?;
+                }
+            }
+            BodyHolds::ODataBatch { most_parts } => write!(out, "an OData batch of {most_parts} requests, ")?,
+        }
+        write!(out, "at most {} bytes", self.max_bytes)
+    }
 }
 
 impl BodyRule {

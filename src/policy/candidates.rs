@@ -68,6 +68,27 @@ impl Candidates {
         if fitting.next().is_some() { Err(NotOne::Several) } else { Ok(endpoint) }
     }
 
+    /// The endpoint that asks for exactly this of a body, or that asks for nothing.
+    pub(super) fn asking_for(&self, body: Option<&str>) -> Option<&Arc<Endpoint>> {
+        let asks = |endpoint: &&Arc<Endpoint>| match (&endpoint.body, body) {
+            (None, _) => true,
+            (Some(rule), Some(body)) => rule.to_string() == body,
+            (Some(_), None) => false,
+        };
+        self.endpoints.iter().map(|(endpoint, _)| endpoint).find(asks)
+    }
+
+    /// Whether these endpoints tell bodies apart as the others do.
+    pub(super) fn asks_as(&self, other: &Self) -> bool {
+        let asked = |of: &Self| {
+            let mut texts: Vec<_> =
+                of.endpoints.iter().map(|(endpoint, _)| endpoint.body.as_ref().map(ToString::to_string)).collect();
+            texts.sort_unstable();
+            texts
+        };
+        asked(self) == asked(other)
+    }
+
     pub(super) fn named(&self, id: &str) -> Option<&Arc<Endpoint>> {
         self.endpoints.iter().map(|(endpoint, _)| endpoint).find(|endpoint| endpoint.id.as_str() == id)
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use super::decision::{Allowed, Facts, Grants, Refused, ScheduleUse};
+use super::decision::{Allowed, Facts, Grants, Refused};
 use super::obligations::Unfulfillable;
 use super::odata::Body;
 use super::operations::Operations;
@@ -289,11 +289,7 @@ fn with(obligations: &BTreeSet<String>) -> String {
 }
 
 fn open_by(allowed: &Allowed, at: Timestamp) -> Decided {
-    let open = allowed.by().iter().find(|allowing| match allowing.schedule() {
-        ScheduleUse::Exempt => true,
-        ScheduleUse::Named(schedule, _) => schedule.is_open(at),
-    });
-    match open {
+    match allowed.open_at(at) {
         Some(allowing) => Decided::Allowed(allowing.name(), allowed.obligations().in_words()),
         None => Decided::Denied("outside_schedule", "no allowing policy's schedule is open".into()),
     }

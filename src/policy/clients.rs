@@ -26,6 +26,11 @@ impl Clients {
         }
     }
 
+    /// The networks, as written.
+    pub(super) fn networks(&self) -> impl Iterator<Item = &IpNet> {
+        self.0.iter()
+    }
+
     pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Option<Self> {
         let items = reader.list(node, "clients")?;
         if items.is_empty() {

@@ -14,7 +14,7 @@ use super::index::Concerned;
 use super::obligations::{Obligations, Owed, Unfulfillable};
 use super::rules::{Effect, Policy, Rule};
 use super::set::PolicySet;
-use crate::directory::{Account, Credential, CredentialKind};
+use crate::directory::{Account, Credential, CredentialKind, Grant};
 use crate::domain::{AccountId, CanonicalPath, CredentialId, Labels, PolicyName, RuleId, ScheduleName, UpstreamName};
 use crate::schedule::Schedule;
 
@@ -87,6 +87,16 @@ pub enum Grants<'a> {
     Unrestricted(&'a mut dyn Iterator<Item = &'a PolicyName>),
 }
 
+impl<'a> Grants<'a> {
+    /// What a credential set of this kind holds.
+    pub fn of(kind: CredentialKind, held: &'a mut dyn Iterator<Item = &'a PolicyName>) -> Self {
+        match kind {
+            CredentialKind::Bounded => Self::Bounded(held),
+            CredentialKind::Unrestricted => Self::Unrestricted(held),
+        }
+    }
+}
+
 impl fmt::Debug for Grants<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
@@ -132,6 +142,15 @@ impl Allowed {
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    /// The first allowing policy that is open at this moment.
+    #[must_use]
+    pub fn open_at(&self, at: Timestamp) -> Option<&AllowedBy> {
+        self.by.iter().find(|allowing| match allowing.schedule() {
+            ScheduleUse::Exempt => true,
+            ScheduleUse::Named(schedule, _) => schedule.is_open(at),
+        })
     }
 
     /// Where the request goes.
@@ -307,6 +326,21 @@ impl PolicySet {
         Ok(Allowed { endpoint: Arc::clone(matched.shared_endpoint()), by, obligations })
     }
 
+    /// The same for a credential set: with the grants that are live at the time of the request.
+    ///
+    /// # Errors
+    /// When it is not allowed.
+    pub fn decide_for(
+        &self,
+        matched: &Matched<'_>,
+        kind: CredentialKind,
+        granted: &[Grant],
+        facts: &Facts<'_>,
+    ) -> Result<Allowed, Refused> {
+        let mut held = granted.iter().filter(|grant| grant.is_live(facts.now)).map(|grant| &grant.policy);
+        self.decide(matched, Grants::of(kind, &mut held), facts)
+    }
+
     /// Whether a rule of these policies looks at the query of a request at this endpoint.
     pub fn looks_at_query<'n>(&self, matched: &Matched<'_>, mut held: impl Iterator<Item = &'n PolicyName>) -> bool {
         let mut here = self.here(matched.endpoint());
@@ -342,7 +376,7 @@ impl PolicySet {
 /// What one policy says: its allowing rule with the smallest id, where none of its rules denies.
 ///
 /// What any of its allowing rules demands is added to `owed`.
-fn weigh(
+pub(super) fn weigh(
     concerned: &Concerned,
     matched: &Matched<'_>,
     facts: &Facts<'_>,
@@ -381,6 +415,6 @@ pub(super) fn applies(policy: &Policy, rule: &Rule, matched: &Matched<'_>, facts
     })
 }
 
-fn named(policy: &Policy, rule: &Rule) -> (PolicyName, RuleId, String) {
+pub(super) fn named(policy: &Policy, rule: &Rule) -> (PolicyName, RuleId, String) {
     (policy.name.clone(), rule.id.clone(), format!("{}:{}", policy.file.display(), rule.line))
 }

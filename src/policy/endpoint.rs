@@ -188,6 +188,17 @@ impl<'p> Route<'p> {
         self.candidates.named(id).map(|endpoint| self.matched(endpoint))
     }
 
+    /// The endpoint that the same body would mean here as it meant there, where the endpoint of this id was meant.
+    /// `None` where the two do not ask the same of bodies.
+    #[must_use]
+    pub fn meant_as(&self, there: &Route<'_>, id: &str) -> Option<Matched<'p>> {
+        let asked = there.candidates.named(id)?.body.as_ref().map(ToString::to_string);
+        if !self.candidates.asks_as(there.candidates) {
+            return None;
+        }
+        self.candidates.asking_for(asked.as_deref()).map(|endpoint| self.matched(endpoint))
+    }
+
     pub(super) fn candidates(&self) -> &'p Candidates {
         self.candidates
     }

@@ -1,5 +1,6 @@
 //! What exists (endpoint catalogue) and what is allowed (rules); all else is denied.
 
+mod access;
 mod body;
 mod candidates;
 mod cases;
@@ -7,6 +8,7 @@ mod clients;
 mod condition;
 mod coverage;
 mod decision;
+mod difference;
 mod endpoint;
 mod files;
 mod folder;
@@ -28,14 +30,18 @@ mod schema;
 mod set;
 mod store;
 mod surroundings;
+mod telling;
 mod template;
+mod terms;
 mod texts;
 mod watch;
 pub mod yaml;
 
+pub use access::{Access, Hours, Way};
 pub use cases::{CaseResult, Difference};
 pub use coverage::{Coverage, Untested};
 pub use decision::{Allowed, AllowedBy, Facts, Grants, Refused, Requester, ScheduleUse};
+pub use difference::{Change, Comparison, Place, ScheduleChange};
 pub use endpoint::{Endpoint, Matched, NotResolved, Route};
 pub use import::{Imported, KnownEndpoints, LARGEST_DOCUMENT, LeftOut, import_openapi};
 pub use lint::{Circumstances, HeldPolicy, lint};
@@ -48,6 +54,8 @@ pub use rules::{Limits, Policy};
 pub use schema::{SchemaFile, schemas};
 pub use set::{LoadedFile, PolicySet, SnapshotHash};
 pub use store::{PolicyStore, ReloadReport};
+pub use telling::{Said, Told, ToldRule};
+pub use terms::Terms;
 pub use watch::{WatchError, Watcher};
 
 use crate::domain::ScheduleName;
@@ -58,6 +66,8 @@ pub fn default_schedule_name() -> Option<ScheduleName> {
     "default".parse().ok()
 }
 
+#[cfg(test)]
+mod difference_tests;
 #[cfg(test)]
 pub(crate) mod double;
 #[cfg(test)]

@@ -13,6 +13,7 @@ use super::forced_query;
 use super::operations::Operation;
 use super::rules::{Policy, Rule};
 use super::set::PolicySet;
+use crate::directory::{CredentialKind, Grant};
 use crate::domain::{MaskPointer, Masked, NotMasked, PolicyName, RuleId, UpstreamName, mask_json};
 
 /// What one rule demands.
@@ -249,6 +250,20 @@ impl PolicySet {
             }
             Some(_) | None => Ok(allowed),
         }
+    }
+
+    /// The same for a credential set of this kind with these grants, of which those count that have not ended.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn decide_operation_for(
+        &self,
+        operation: &Operation<'_>,
+        (kind, granted): (CredentialKind, &[Grant]),
+        request: Facts<'_>,
+    ) -> Result<Allowed, Refused> {
+        let mut held = granted.iter().filter(|grant| grant.is_live(request.now)).map(|grant| &grant.policy);
+        self.decide_operation(operation, Grants::of(kind, &mut held), request)
     }
 
     /// The rule that forces this header on requests to this upstream, as `policy/rule`, where one does.

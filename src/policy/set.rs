@@ -168,9 +168,33 @@ impl PolicySet {
         names
     }
 
+    /// Every policy that has a file, also one that is broken.
+    pub(super) fn known_policies(&self) -> impl Iterator<Item = &PolicyName> {
+        self.policies.keys().chain(&self.broken)
+    }
+
+    /// The same where these policies' files are broken and have no earlier version.
+    #[must_use]
+    pub fn with_broken(mut self, broken: HashSet<PolicyName>) -> Self {
+        self.broken = broken;
+        self
+    }
+
+    /// The names of the policies whose files are broken and have no earlier version, sorted.
+    #[must_use]
+    pub fn broken_policies(&self) -> Vec<&PolicyName> {
+        let mut names: Vec<_> = self.broken.iter().collect();
+        names.sort();
+        names
+    }
+
     /// The policy with this name.
     #[must_use]
     pub fn policy(&self, name: &PolicyName) -> Option<&Arc<Policy>> {
+        self.policies.get(name)
+    }
+
+    pub(super) fn policy_called(&self, name: &str) -> Option<&Arc<Policy>> {
         self.policies.get(name)
     }
 
@@ -202,6 +226,12 @@ impl PolicySet {
     /// Whether no policy's file is broken without an earlier version.
     pub(super) fn none_is_broken(&self) -> bool {
         self.broken.is_empty()
+    }
+
+    /// Whether an endpoint looks into bodies.
+    #[must_use]
+    pub fn asks_for_bodies(&self) -> bool {
+        self.endpoints.iter().any(|endpoint| endpoint.body.is_some())
     }
 
     /// Whether a policy's file is broken and has no earlier version.

@@ -4,6 +4,9 @@ use std::fmt::Write as _;
 
 use crate::domain::CanonicalPath;
 
+/// What stands for a value in a sample.
+pub(super) const SAMPLE: &str = "~any~";
+
 /// A path with parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Template {
@@ -87,6 +90,21 @@ impl Template {
             }
             number += usize::from(!matches!(segment, Segment::Literal(_)));
             pattern
+        })
+    }
+
+    /// A path that the template matches, and that no template with a literal in place of a parameter is likely to match.
+    pub(super) fn sample(&self) -> String {
+        let mut number = 0;
+        self.segments.iter().fold(String::new(), |mut path, segment| {
+            number += 1;
+            path.push('/');
+            match segment {
+                Segment::Literal(text) => path.push_str(text),
+                Segment::One(_) => drop(write!(path, "{SAMPLE}{number}")),
+                Segment::Rest(_) => drop(write!(path, "{SAMPLE}{number}/{SAMPLE}")),
+            }
+            path
         })
     }
 

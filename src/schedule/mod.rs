@@ -20,7 +20,7 @@ pub use week::{Week, WeekDay};
 pub use window::{Minute, Opening, Window, WindowError};
 
 /// A named set of windows in one zone.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
     zone: TimeZone,
     windows: Vec<Window>,

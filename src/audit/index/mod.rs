@@ -12,7 +12,7 @@ mod search;
 mod tests;
 
 pub(super) use build::Indexer;
-pub(super) use search::{find, forward, indexed_to, narrow, search};
+pub(super) use search::{find, first_of, forward, indexed_to, narrow, search};
 
 use sha2::{Digest as _, Sha256};
 

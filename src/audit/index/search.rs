@@ -241,6 +241,15 @@ fn keys(filter: &Filter) -> Vec<i64> {
     keys
 }
 
+/// The first record that may be of the asked time, as far as the index knows.
+pub(in crate::audit) fn first_of(index: Option<&Connection>, filter: &Filter) -> Result<i64, AuditError> {
+    let Some(index) = index else { return Ok(1) };
+    let snapshot = index.unchecked_transaction()?;
+    let indexed_to = Progress::read(&snapshot)?.indexed_to;
+    let (low, _) = bounds(&snapshot, filter)?;
+    Ok(low.min(indexed_to.saturating_add(1)).max(1))
+}
+
 /// Narrows a condition to the records between which rows of the asked time lie, as far as the index knows.
 pub(in crate::audit) fn narrow(
     condition: &mut Condition,

@@ -8,6 +8,7 @@ use super::build::advance;
 use super::database;
 use super::search::search;
 use crate::audit::database::{AuditSettings, Synchronous, migrate};
+use crate::audit::recorded;
 use crate::audit::row::Filter;
 use crate::domain::{AccountId, Cause, CredentialId, RequestId, TokenId};
 
@@ -224,4 +225,35 @@ fn what_was_pruned_leaves_the_index_too() {
     assert!(count(&scene.index) < before);
     let all = Filter { last: 1000, endpoint: Some("orders.list".into()), ..Filter::default() };
     assert_eq!(found(&scene.trail, Some(&scene.index), &all), found(&scene.trail, None, &all));
+}
+
+#[test]
+fn requests_to_be_decided_again_begin_where_the_index_says_and_none_is_missed() {
+    let all = |scene: &Scene, index: Option<&Connection>, filter: &Filter| {
+        let part = |after, through| recorded::next(&scene.trail, index, filter, after, through).expect("read");
+        let first = part(None, None);
+        let (mut after, mut found) = (first.checked_to, Vec::new());
+        while after < first.end {
+            let next = part(Some(after), Some(first.end));
+            assert!(next.checked_to > after, "it goes on");
+            after = next.checked_to;
+            found.extend(next.rows);
+        }
+        (first.checked_to, found)
+    };
+    let mut scene = scene();
+    for stage in [0, 200_000, 1_000_000] {
+        while stage > 0 && advance(&scene.trail, &mut scene.index, stage).expect("indexed") && stage == 1_000_000 {}
+        for second in [-100, 0, 100, 250, 399, 900] {
+            let since = Some(Timestamp::from_second(second).expect("a time"));
+            for credential in [None, Some(CredentialId::from_bytes(id(2)))] {
+                let filter = Filter { since, credential, kind: Some("relay".into()), ..Filter::default() };
+                let (_, scanned) = all(&scene, None, &filter);
+                let (start, found) = all(&scene, Some(&scene.index), &filter);
+                assert_eq!(found, scanned, "since {second}, {stage} indexed");
+                assert!(if second == 900 { found.is_empty() } else { second > 250 || !found.is_empty() });
+                assert!(second < 250 || stage < 1_000_000 || start > seq(150), "the index is of no use: {start}");
+            }
+        }
+    }
 }

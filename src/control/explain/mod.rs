@@ -1,7 +1,10 @@
-//! One audit row in plain words: the decision path, the policy text that was in force, and what today's policies say.
+//! Why: one audit row in plain words, with the policy text of then and what today's policies say; or a request that
+//! nobody sent, step by step.
 
+mod granted;
 mod happened;
 mod outcome;
+mod question;
 mod steps;
 mod text;
 mod today;
@@ -12,6 +15,9 @@ use serde_json::Value;
 use super::{Control, ControlError, Result};
 use crate::audit::Row;
 use crate::domain::RequestId;
+
+pub use question::Question;
+pub(super) use text::hash_of;
 
 use happened::Names;
 use text::PolicyExcerpt;

@@ -1,5 +1,7 @@
 //! The policy text that was in force when a row was written, with the deciding rule marked.
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 
 use super::super::{Control, ControlError, Result};
@@ -39,14 +41,19 @@ impl Control {
             return Ok(None);
         };
         let Some(hash) = hash_of(snapshot) else { return Ok(None) };
-        let Some(kept) = self.store.policy_snapshot(&hash).map_err(ControlError::failed)? else { return Ok(None) };
+        self.kept_text(policy, rule, &hash)
+    }
+
+    /// The text of a policy in the snapshot with this hash, around one of its rules.
+    pub(super) fn kept_text(&self, policy: &str, rule: &str, hash: &[u8; 32]) -> Result<Option<PolicyExcerpt>> {
+        let Some(kept) = self.store.policy_snapshot(hash).map_err(ControlError::failed)? else { return Ok(None) };
         let Some(file) = policy::file_of(kept.files.iter().map(|(path, _)| path.as_str()), policy) else {
             return Ok(None);
         };
         let Some((_, text)) = kept.files.iter().find(|(path, _)| path == file) else { return Ok(None) };
         let Some(text) = self.store.policy_text(text).map_err(ControlError::failed)? else { return Ok(None) };
         let (first_line, lines) = excerpt(file, &text, rule);
-        let (file, in_force_from, snapshot) = (file.to_owned(), kept.first_used_at, snapshot.clone());
+        let (file, in_force_from, snapshot) = (file.to_owned(), kept.first_used_at, hex(hash));
         Ok(Some(PolicyExcerpt { file, first_line, lines, in_force_from, snapshot }))
     }
 }
@@ -87,7 +94,14 @@ fn excerpt(file: &str, text: &[u8], rule: &str) -> (usize, Vec<Line>) {
     (first, lines.map(marked).collect())
 }
 
-fn hash_of(hex: &str) -> Option<[u8; 32]> {
+fn hex(hash: &[u8; 32]) -> String {
+    hash.iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+pub(in super::super) fn hash_of(hex: &str) -> Option<[u8; 32]> {
     let (pairs, _) = hex.as_bytes().as_chunks::<2>();
     let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
     pairs.iter().map(byte).collect::<Option<Vec<u8>>>()?.try_into().ok()

@@ -1,12 +1,14 @@
 //! The same request before today's policies. Only what is a matter of policy is asked again: endpoint and rules.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::super::Control;
+use super::super::proposal::{Again, Asker, NotTold, Past};
 use crate::audit::{Kind, Row, Step};
-use crate::directory::{Account, Credential, CredentialKind, CredentialState};
-use crate::domain::CanonicalPath;
-use crate::policy::{Allowed, AllowedBy, Facts, Grants, Matched, PolicySet, Refused, Requester};
+use crate::directory::{CredentialState, Grant};
+use crate::policy::{AllowedBy, PolicySet, Requester};
 
 /// What takes no part in the comparison.
 const NOT_REPLAYED: &str = "Schedule, kill switches and limits are not asked again.";
@@ -36,13 +38,6 @@ enum Then {
     NotAsked,
 }
 
-/// What the policies say now.
-enum Now {
-    Allowed(Allowed),
-    Refused(Refused),
-    NoEndpoint(String),
-}
-
 impl Control {
     pub(super) fn today(&self, row: &Row) -> Option<Today> {
         if Kind::from_text(&row.kind) != Some(Kind::Relay) {
@@ -62,9 +57,18 @@ impl Control {
         let account = snapshot
             .account(credential.account)
             .ok_or("It cannot be told: the account of the credential set does not exist any more.")?;
-        let (now, redacted) = ask(row, &policies, (account, credential), self.clock.now())?;
-        let mut today = compared(row, &now);
-        if redacted {
+        // With the grants as they are now.
+        let now = self.clock.now();
+        let grants: Vec<Grant> = credential.grants.iter().filter(|grant| grant.is_live(now)).cloned().collect();
+        let asker =
+            Asker { kind: credential.kind, grants: &grants, requester: Some(Requester::of(account, credential)) };
+        let decided =
+            Past::from(row).decide(&policies, &|| self.policies_then(row, &policies), asker).map_err(not_told)?;
+        let mut today = compared(row, &decided.again);
+        if decided.unrecorded {
+            today.why.push_str(" A rule looks at what rows do not hold: it may differ.");
+        }
+        if decided.query_in_doubt {
             today.why.push_str(" The query was redacted in the row, and a rule looks at the query: it may differ.");
         }
         match credential.state {
@@ -76,73 +80,32 @@ impl Control {
         today.why.push_str(NOT_REPLAYED);
         Ok(today)
     }
+
+    /// The policies that were in force when the row was written, where their texts are kept and can still be read.
+    fn policies_then(&self, row: &Row, current: &Arc<PolicySet>) -> Option<Arc<PolicySet>> {
+        let hash = row.policy_snapshot.as_deref()?;
+        if hash == current.hash().to_string() {
+            return Some(Arc::clone(current));
+        }
+        self.kept_policies(hash).ok().map(Arc::new)
+    }
 }
 
-/// What the policies say now, with the grants as they are now, and whether a query was asked that is not the one sent.
-fn ask(
-    row: &Row,
-    policies: &PolicySet,
-    (account, credential): (&Account, &Credential),
-    now: jiff::Timestamp,
-) -> Result<(Now, bool), &'static str> {
-    let path = CanonicalPath::parse(row.path.as_bytes())
-        .map_err(|_| "It cannot be told: the request has no path that has one meaning.")?;
-    let matched = match endpoint(row, policies, &path)? {
-        Ok(matched) => matched,
-        Err(why) => return Ok((Now::NoEndpoint(why), false)),
-    };
-    let client = row.client.as_deref().and_then(|address| address.parse().ok());
-    let requester = Some(Requester::of(account, credential));
-    let facts = Facts { client, requester, ..Facts::new(&row.method, &path, row.query.as_deref(), row.at) };
-    let live = || credential.grants.iter().filter(|grant| grant.is_live(now)).map(|grant| &grant.policy);
-    if policies.looks_at_connection(&matched, live()) {
-        return Err("It cannot be told: a rule looks at the headers or at TLS, which rows do not keep.");
+/// Why what the policies say now cannot be told.
+fn not_told(why: NotTold) -> &'static str {
+    match why {
+        NotTold::Path => "It cannot be told: the request has no path that has one meaning.",
+        NotTold::Batch => "It cannot be told: it was a batch, and bodies are not kept.",
+        NotTold::Body => "It cannot be told: the endpoint depends on the body, and bodies are not kept.",
     }
-    let mut held = live();
-    let grants = match credential.kind {
-        CredentialKind::Bounded => Grants::Bounded(&mut held),
-        CredentialKind::Unrestricted => Grants::Unrestricted(&mut held),
-    };
-    let decided = policies.decide(&matched, grants, &facts).map_or_else(Now::Refused, Now::Allowed);
-    let redacted = row.query.as_deref().is_some_and(|query| query.contains("[redacted]"));
-    Ok((decided, redacted && policies.looks_at_query(&matched, live())))
 }
 
-/// The endpoint that is meant today; the inner error says why there is none.
-fn endpoint<'p>(
-    row: &Row,
-    policies: &'p PolicySet,
-    path: &CanonicalPath,
-) -> Result<Result<Matched<'p>, String>, &'static str> {
-    let Some(route) = policies.route(&row.method, path) else {
-        return Ok(Err("no endpoint has this method and path".to_owned()));
-    };
-    if route.needs_body().is_none() {
-        let resolved = route.resolve(None).map_err(|why| why.to_string());
-        return Ok(resolved.and_then(|matched| {
-            if matched.leads_to_batch() {
-                Err("a `$batch` carries requests that no rule would see".into())
-            } else {
-                Ok(matched)
-            }
-        }));
-    }
-    let note = |step: Step| row.verdicts.iter().find(|(name, ..)| name == step.as_str()).map(|(.., note)| note);
-    if note(Step::Endpoint).is_some_and(|note| note.starts_with("a batch of ")) {
-        return Err("It cannot be told: it was a batch, and bodies are not kept.");
-    }
-    // The body decided between endpoints; the row says for which.
-    let endpoint = row.endpoint.as_deref();
-    let endpoint = endpoint.ok_or("It cannot be told: the endpoint depends on the body, and bodies are not kept.")?;
-    route.named(endpoint).map(Ok).ok_or("It cannot be told: the endpoint depends on the body, and bodies are not kept.")
-}
-
-fn compared(row: &Row, now: &Now) -> Today {
+fn compared(row: &Row, now: &Again) -> Today {
     let then = then(row);
     let (decision, grounds) = match now {
-        Now::Allowed(allowed) => ("allowed", allowed.to_string()),
-        Now::Refused(refused) => ("denied", refused.to_string()),
-        Now::NoEndpoint(why) => ("denied", why.clone()),
+        Again::Allowed(allowed) => ("allowed", allowed.to_string()),
+        Again::Refused(refused) => ("denied", refused.to_string()),
+        Again::NoEndpoint(why) => ("denied", why.clone()),
     };
     let same = match then {
         Then::Allowed => Some(decision == "allowed"),
@@ -169,17 +132,17 @@ fn then(row: &Row) -> Then {
     }
 }
 
-fn by_another_rule(row: &Row, now: &Now) -> bool {
+fn by_another_rule(row: &Row, now: &Again) -> bool {
     let (Some(policy), Some(rule)) = (&row.policy, &row.rule) else { return false };
     match now {
-        Now::Allowed(allowed) => {
+        Again::Allowed(allowed) => {
             let name = format!("{policy}/{rule}");
             !allowed.by().iter().map(AllowedBy::name).any(|by| by == name)
         }
-        Now::Refused(refused) => {
+        Again::Refused(refused) => {
             refused.policy().is_none_or(|name| name.as_str() != policy.as_str())
                 || refused.rule().is_none_or(|id| id.as_str() != rule.as_str())
         }
-        Now::NoEndpoint(_) => true,
+        Again::NoEndpoint(_) => true,
     }
 }

@@ -80,6 +80,11 @@ impl Condition {
         Ok(Self { source: source.to_owned(), expression, uses, goes_through, params })
     }
 
+    /// The expression as written.
+    pub(super) fn source(&self) -> &str {
+        &self.source
+    }
+
     /// Whether the condition holds.
     ///
     /// # Errors
