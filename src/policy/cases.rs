@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use super::decision::{Allowed, Facts, Grants, Refused};
+use super::decision::{Allowed, Refused};
+use super::facts::{Facts, Grants};
 use super::obligations::Unfulfillable;
 use super::odata::Body;
 use super::operations::Operations;

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
-use super::decision::{Allowed, Facts, Grants, Refused};
+use super::decision::{Allowed, Refused};
+use super::facts::{Facts, Grants};
 use super::forced_query;
 use super::operations::Operation;
 use super::rules::{Policy, Rule};

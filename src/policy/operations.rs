@@ -5,8 +5,8 @@ use std::fmt;
 
 use super::body::{Batch, BodyHolds};
 use super::candidates::NotOne;
-use super::decision::Facts;
 use super::endpoint::{Endpoint, Matched, NotResolved, Route};
+use super::facts::Facts;
 use super::odata::{self, Body, BodyForm, Media};
 use super::set::PolicySet;
 use crate::domain::{Document, EndpointId, Found, JsonRefused, PathRefused, Target};

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::decision::{Facts, Requester};
+use super::facts::{Facts, Requester};
 use super::yaml::{Fields, Node, Reader};
 use crate::directory::CredentialKind;
 use crate::domain::{AccountId, AccountName, CredentialId, LabelChange, Labels};

@@ -1,7 +1,8 @@
 //! What a policy says about one request, rule by rule: for people who ask why.
 
-use super::decision::{Facts, Refused, applies, named, weigh};
+use super::decision::{Refused, applies, named, weigh};
 use super::endpoint::Matched;
+use super::facts::Facts;
 use super::obligations::{Obligations, Owed};
 use super::rules::Effect;
 use super::set::PolicySet;

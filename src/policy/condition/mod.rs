@@ -20,7 +20,7 @@ use cel::{Context, Env, ExecutionError, Value};
 use self::check::Checker;
 use self::kinds::{Texts, Variable};
 use self::values::Seen;
-use super::decision::Facts;
+use super::facts::Facts;
 
 /// Headers that no condition sees.
 const SECRET_HEADERS: [&str; 4] = ["authorization", "x-api-key", "cookie", "proxy-authorization"];

@@ -6,7 +6,7 @@ use super::kinds::{Group, Variable};
 use super::*;
 use crate::directory::CredentialKind;
 use crate::domain::{AccountId, CanonicalPath, CredentialId, Labels};
-use crate::policy::decision::Requester;
+use crate::policy::facts::Requester;
 
 /// A request about which everything is known.
 struct Scene {

@@ -13,7 +13,7 @@ use http::HeaderMap;
 use super::bounds::MOST_ENTRIES;
 use super::kinds::{Texts, Variable};
 use super::moment::Moment;
-use crate::policy::decision::{Facts, Requester};
+use crate::policy::facts::{Facts, Requester};
 
 /// The variables of one evaluation.
 pub(super) struct Seen<'a> {
