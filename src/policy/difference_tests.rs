@@ -77,10 +77,18 @@ fn conditions_and_hours_are_told() {
     let narrowed = policy("a", "{ id: r, allow: [orders.list], when: 'request.method == \"GET\"' }");
     let denied = policy("a", "{ id: r, allow: [orders.list] }, { id: d, deny: [orders.list], when: 'true' }");
     let exempt = before.replace("policy: a", "policy: a\nschedule: exempt");
+    let (clients, until) = ("clients: [192.0.2.0/24, 10.1.2.3]", "until: '2027-01-01T00:00:00Z'");
+    let some_clients = policy("a", &format!("{{ id: r, allow: [orders.list], {clients}, {until} }}"));
+    let masked = policy("a", "{ id: r, allow: [orders.list], response: { mask: { pointers: [/iban] } } }");
     for (after, expected) in [
         (&narrowed, "allowed in `default` if `request.method == \"GET\"`"),
         (&denied, "allowed in `default`, unless `true`"),
         (&exempt, "allowed at any time"),
+        (
+            &some_clients,
+            "allowed in `default` if the client is in 192.0.2.0/24, 10.1.2.3/32 and it is before 2027-01-01T00:00:00Z",
+        ),
+        (&masked, "allowed in `default`, with mask /iban"),
     ] {
         let told = bounded(&[("a.yaml", &before)], &[("a.yaml", after)], &["a"]);
         assert_eq!(told, [format!("GET /v1/orders: allowed in `default` → {expected}")]);

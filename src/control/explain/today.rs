@@ -64,10 +64,10 @@ impl Control {
             Asker { kind: credential.kind, grants: &grants, requester: Some(Requester::of(account, credential)) };
         let decided =
             Past::from(row).decide(&policies, &|| self.policies_then(row, &policies), asker).map_err(not_told)?;
-        let mut today = compared(row, &decided.again);
         if decided.unrecorded {
-            today.why.push_str(" A rule looks at what rows do not hold: it may differ.");
+            return Err("It cannot be told: a rule looks at the headers or at TLS, which rows do not keep.");
         }
+        let mut today = compared(row, &decided.again);
         if decided.query_in_doubt {
             today.why.push_str(" The query was redacted in the row, and a rule looks at the query: it may differ.");
         }

@@ -141,6 +141,31 @@ fn allowed_under(in_force: &InForce, files: &[(String, String)], part: &Recorded
     part.rows.iter().map(decide).collect()
 }
 
+const READER: &str = "version: 1\npolicy: a\nrules:\n  - { id: read, allow: [orders.list], clients: [192.0.2.0/24], response: { mask: { pointers: [/iban] } } }\n";
+
+#[test]
+fn a_suggestion_keeps_what_narrows_a_rule_and_says_what_held_policies_demand_besides() {
+    let in_force = in_force(&[("a.yaml", READER)], Bounds::Bounded);
+    let set = in_force.policies().expect("good");
+    let part = trail(&set, &in_force.holders[0], &[Asked { target: "/v1/orders", day: 0, hour: 12 }]);
+    let files = suggested(&in_force, &part).files;
+    let text = files.first().map(|(_, text)| text.as_str()).expect("a file");
+    assert!(text.contains("    clients: [\"192.0.2.0/24\"]\n"), "{text}");
+    assert!(text.contains("# TO BE ADDED: ") && text.contains("#   a/read: mask /iban if the client is in"), "{text}");
+}
+
+#[test]
+fn what_an_override_of_then_decided_is_out_of_scope() {
+    let in_force = in_force(&[("a.yaml", READER)], Bounds::Bounded);
+    let set = in_force.policies().expect("good");
+    let mut part = trail(&set, &in_force.holders[0], &[Asked { target: "/v1/orders", day: 0, hour: 12 }]);
+    part.rows[0].by_override = true;
+    let mut replay = Replay::new(&in_force, &set, &set);
+    replay.take(&part, &[]);
+    let report = serde_json::to_value(replay.finish()).expect("JSON");
+    assert_eq!(report["out_of_scope"], serde_json::json!({ "override of a schedule": 1 }), "{report:#}");
+}
+
 #[test]
 fn a_suggestion_names_endpoints_with_counts_and_denied_requests_as_comments() {
     let reader = "version: 1\npolicy: a\nrules:\n  - { id: read, allow: [orders.list, orders.read, stock.read] }\n  - { id: less, deny: [orders.list], when: \"request.query['x'] == '1'\" }\n";

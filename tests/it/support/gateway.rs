@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use erp_access::app::{self, App, World};
+use erp_access::app::{self, App, StartError, World};
 use erp_access::config::{Config, Environment, Sources};
 use erp_access::control::{AuditQuery, Bounds, Command, Control, ControlError, SecretText};
 use erp_access::domain::{Actor, CredentialId, ManualClock, Secret, SystemEntropy};
 use erp_access::proxy::Stop;
+use erp_access::store::StoreError;
 use serde_json::Value;
 
 use super::http::{self, Response};
@@ -186,8 +187,10 @@ impl Gateway {
     pub(crate) fn start(folder: tempfile::TempDir, clock: ManualClock) -> Self {
         let world = World { clock: Arc::new(clock.clone()), entropy: Arc::new(SystemEntropy) };
         let config = config(folder.path());
-        app::migrate(&config).expect("migrated");
-        let app = App::build(&config, &world).unwrap_or_else(|error| panic!("the gateway does not start: {error}"));
+        let app = until_the_store_is_free(|| {
+            app::migrate(&config)?;
+            App::build(&config, &world)
+        });
         let (address, ops) = (app.addresses()[0], app.ops_addresses().first().copied());
         let (control, stop) = (Arc::clone(app.control()), app.stop());
         let running = std::thread::spawn(move || app.run().expect("runs"));
@@ -261,7 +264,10 @@ impl Gateway {
         let _ = self.operate(Command::AccountCreate { name: account.clone(), labels: Vec::new() });
         let grants = grants.iter().map(|name| name.parse().expect("a name")).collect();
         let name = "integration".to_owned();
-        let reason = (kind == Bounds::Unrestricted).then(|| "a test of what it may do".to_owned());
+        // One that is unrestricted must say why, and end.
+        let free = kind == Bounds::Unrestricted;
+        let reason = free.then(|| "a test of what it may do".to_owned());
+        let expires_at = expires_at.or_else(|| free.then(|| "2027-06-30T00:00:00Z".parse().expect("a time")));
         let issued =
             self.operate(Command::CredentialIssue { account, name, kind, reason, expires_at, grants }).expect("issued");
         let text = |key: &str| issued[key].as_str().expect("a text").to_owned();
@@ -347,6 +353,19 @@ impl Drop for Gateway {
         self.halt();
         self.used.assert_left_nowhere(self.folder.path());
     }
+}
+
+/// Another test that starts a process holds copies of all open files, the lock of this store among them, until that
+/// process has begun.
+fn until_the_store_is_free(start: impl Fn() -> Result<App, StartError>) -> App {
+    for _ in 0..500 {
+        match start() {
+            Ok(app) => return app,
+            Err(StartError::Store(StoreError::Owned(_))) => std::thread::sleep(Duration::from_millis(10)),
+            Err(error) => panic!("the gateway does not start: {error}"),
+        }
+    }
+    panic!("the store is never free");
 }
 
 /// The configuration in a folder.
