@@ -12,9 +12,14 @@ struct Confirmed {
     id: crate::domain::RequestId,
 }
 
+/// Waits for locks as long as it takes: a busy machine takes its time to recover a log.
+fn patient(folder: &std::path::Path) -> AuditSettings {
+    AuditSettings { busy_timeout: Duration::from_mins(1), ..settings(folder) }
+}
+
 /// Writes rows one by one and notes when each was confirmed; the log is neither folded back nor deleted.
 fn written(folder: &std::path::Path) -> (Vec<Confirmed>, Auditor) {
-    let durable = AuditSettings { synchronous: Synchronous::Full, ..settings(folder) };
+    let durable = AuditSettings { synchronous: Synchronous::Full, ..patient(folder) };
     Auditor::migrate(&durable).expect("migrated");
     let clock = Arc::new(ManualClock::at(Timestamp::UNIX_EPOCH));
     let auditor = Auditor::open(&durable, queue(64), ring(), clock).expect("opened");
@@ -59,10 +64,10 @@ fn a_log_cut_anywhere_leaves_a_chain_that_holds_and_every_row_that_was_confirmed
             std::fs::write(after.path().join("audit.db"), &main).expect("written");
             std::fs::write(after.path().join("audit.db-wal"), torn).expect("written");
             let clock = Arc::new(ManualClock::at(Timestamp::UNIX_EPOCH));
-            if cut < first && Auditor::migrate(&settings(after.path())).is_err() {
+            if cut < first && Auditor::migrate(&patient(after.path())).is_err() {
                 return Ok(());
             }
-            let auditor = Auditor::open(&settings(after.path()), queue(64), ring(), clock).expect("opens");
+            let auditor = Auditor::open(&patient(after.path()), queue(64), ring(), clock).expect("opens");
             let findings = all_findings(&auditor, None);
             prop_assert!(findings.is_empty(), "{:?}", findings);
             for row in confirmed.iter().filter(|row| row.length <= cut) {
@@ -91,7 +96,7 @@ fn a_tail_that_is_gone_is_noticed_by_what_was_noted_elsewhere() {
     std::fs::write(after.path().join("audit.db"), main).expect("written");
     std::fs::write(after.path().join("audit.db-wal"), log.get(..half).expect("inside")).expect("written");
     let clock = Arc::new(ManualClock::at(Timestamp::UNIX_EPOCH));
-    let auditor = Auditor::open(&settings(after.path()), queue(64), ring(), clock).expect("opens");
+    let auditor = Auditor::open(&patient(after.path()), queue(64), ring(), clock).expect("opens");
     assert!(!auditor.continues(noted).expect("read"));
     let kinds: Vec<_> = all_findings(&auditor, Some(noted)).into_iter().map(|finding| finding.kind).collect();
     assert_eq!(kinds, [crate::audit::Damage::CutTail]);
