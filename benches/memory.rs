@@ -62,7 +62,7 @@ fn fill(file: &std::path::Path, tokens: u32, sets: u32) {
     for number in 0..sets {
         transaction
             .prepare_cached(
-                "INSERT INTO credential VALUES (?1, ?2, 'integration', 'bounded', 'active', NULL, ?3, ?4, 0, 0)",
+                "INSERT INTO credential VALUES (?1, ?2, 'integration', 'bounded', 'active', NULL, ?3, ?4, 0, 0, NULL)",
             )
             .expect("prepared")
             .execute(rusqlite::params![id(2, number), id(1, 0), password, hash(2, number)])

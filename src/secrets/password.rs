@@ -260,9 +260,15 @@ mod tests {
     #[tokio::test]
     async fn more_than_may_wait_are_turned_away() {
         let hasher = hasher(&ring(), 1, 1);
+        // Nobody's turn comes before all three have asked.
+        let turn = Arc::clone(&hasher.turn).try_acquire_owned().expect("free");
         let first = hasher.verify(secret("a"), None);
         let second = hasher.verify(secret("b"), None);
-        let third = hasher.verify(secret("c"), None);
+        let third = async {
+            let turned_away = hasher.verify(secret("c"), None).await;
+            drop(turn);
+            turned_away
+        };
         let (first, second, third) = tokio::join!(biased; first, second, third);
         assert_eq!((first, second, third), (Ok(Verified::Wrong), Ok(Verified::Wrong), Err(HashingError::Overloaded)));
     }
