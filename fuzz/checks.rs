@@ -48,7 +48,8 @@ pub(crate) fn policy(input: &[u8]) {
         .zip(base)
         .map(|(name, base)| (name.into(), if name == replaced { text.to_vec() } else { base.as_bytes().to_vec() }))
         .collect();
-    let lines = text.split(|byte| *byte == b'\n').count();
+    // YAML ends lines with CR, with LF, and with both.
+    let lines = text.split(|byte| matches!(byte, b'\n' | b'\r')).count();
     match PolicySet::from_texts(&files) {
         Ok(set) => {
             for (method, path) in [("GET", "/v1/orders"), ("GET", "/v1/orders/1"), ("POST", "/v1/orders")] {
