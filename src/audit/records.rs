@@ -20,6 +20,8 @@ pub(super) struct StoredRecord {
     pub(super) at: Timestamp,
     /// What it says; the member `record` says which kind of record it is.
     pub(super) json: Value,
+    /// The same as JSON on one line.
+    pub(super) line: String,
 }
 
 /// What the texts of the records read at once may take together, in bytes; one record is always read.
@@ -42,7 +44,7 @@ pub(super) fn after(connection: &Connection, seq: i64, limit: usize) -> Result<V
         // Both are in order, so the next record is the first of one of them.
         let next = sources.iter_mut().filter(|source| source.held.is_some()).min_by_key(|source| source.next_seq());
         let Some(record) = next.map(Source::take).transpose()?.flatten() else { break };
-        bytes = bytes.saturating_add(record.json.to_string().len());
+        bytes = bytes.saturating_add(record.line.len());
         records.push(record);
     }
     Ok(records)
@@ -88,10 +90,12 @@ fn record(kind: &str, names: &[String], row: &Row<'_>) -> Result<StoredRecord, A
         }
     }
     let at = row.get::<_, i64>("at")?;
+    let json = Value::Object(members);
     Ok(StoredRecord {
         seq: row.get("seq")?,
         at: Timestamp::from_microsecond(at).unwrap_or(Timestamp::UNIX_EPOCH),
-        json: Value::Object(members),
+        line: json.to_string(),
+        json,
     })
 }
 

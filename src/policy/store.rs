@@ -52,9 +52,9 @@ impl PolicyStore {
         let Reading { texts, unreadable, .. } =
             folder::read(folder).map_err(|error| Problems(vec![no_folder(folder, &error)]))?;
         if !unreadable.is_empty() {
-            return Err(inside(folder, no_files(&unreadable)));
+            return Err(Problems(no_files(&unreadable)).inside(folder));
         }
-        let set = PolicySet::from_texts(&texts).map_err(|problems| inside(folder, problems.0))?;
+        let set = PolicySet::from_texts(&texts).map_err(|problems| problems.inside(folder))?;
         Ok(Self {
             folder: folder.to_owned(),
             current: ArcSwap::from_pointee(set),
@@ -115,7 +115,7 @@ impl PolicyStore {
             keep(&set);
             self.current.store(Arc::new(set));
         }
-        let mut problems = inside(&self.folder, problems);
+        let mut problems = Problems(problems).inside(&self.folder);
         problems.0.extend(missing);
         self.report(changed, problems)
     }
@@ -203,11 +203,6 @@ pub(super) fn no_files(unreadable: &[(PathBuf, io::Error)]) -> Vec<Problem> {
 
 fn problem(file: &Path, message: String) -> Problem {
     Problem::of_file(file, Code::Unreadable, message)
-}
-
-/// Names files with their folder, so that an editor finds them.
-fn inside(folder: &Path, problems: Vec<Problem>) -> Problems {
-    Problems(problems.into_iter().map(|problem| problem.inside(folder)).collect())
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub(super) struct Http {
 pub(super) fn body(records: &[StoredRecord], gzip: bool) -> Vec<u8> {
     let mut lines = Vec::new();
     for record in records {
-        lines.extend_from_slice(record.json.to_string().as_bytes());
+        lines.extend_from_slice(record.line.as_bytes());
         lines.push(b'\n');
     }
     if !gzip {

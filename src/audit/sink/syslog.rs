@@ -42,7 +42,7 @@ fn message(record: &StoredRecord, facility: u8, host: &str) -> String {
     // The byte order mark says that the message is UTF-8 (6.4).
     format!(
         "<{priority}>1 {at} {host} erp-access {pid} {kind} [erp-access@{ENTERPRISE} seq=\"{seq}\" id=\"{id}\"] \u{feff}{}",
-        record.json
+        record.line
     )
 }
 

@@ -362,7 +362,8 @@ async fn a_syslog_receiver_confirms_by_reading_to_the_end_and_closing() {
 fn what_a_client_sends_cannot_end_a_syslog_message_or_its_structured_data() {
     let json =
         serde_json::json!({ "record": "decision", "id": "a\"] x\\", "decision": "denied", "path": "/\n<0>1 forged" });
-    let record = StoredRecord { seq: 7, at: Timestamp::UNIX_EPOCH, json };
+    let line = json.to_string();
+    let record = StoredRecord { seq: 7, at: Timestamp::UNIX_EPOCH, json, line };
     let body = syslog::body(&[record], 13);
     let [message] = frames(&body).try_into().expect("one frame");
     assert!(message.starts_with("<108>1 "), "a denial is a warning: {message}");

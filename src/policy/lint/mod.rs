@@ -104,9 +104,7 @@ pub fn lint(folder: &Path, around: &Circumstances<'_>) -> Problems {
         Ok(set) => look(&set, around),
         Err(problems) => in_order(problems.0),
     };
-    let mut found = found.inside(folder);
-    found.0.extend(no_files(&unreadable).into_iter().map(|problem| problem.inside(folder)));
-    found
+    Problems([found.0, no_files(&unreadable)].concat()).inside(folder)
 }
 
 #[cfg(test)]
