@@ -2,7 +2,52 @@
 
 use rusqlite_migration::M;
 
-pub(super) const MIGRATIONS: &[M<'_>] = &[M::up(FIRST), M::up(SCHEDULE_OVERRIDES), M::up(LABELS_AND_REASONS)];
+pub(super) const MIGRATIONS: &[M<'_>] = &[M::up(FIRST), M::up(SCHEDULE_OVERRIDES), M::up(LABELS_AND_REASONS), M::up(CONTROL)];
+
+const CONTROL: &str = "ALTER TABLE account ADD COLUMN contacts TEXT;           -- JSON: texts
+    ALTER TABLE account ADD COLUMN limits TEXT;             -- JSON, as in a policy
+    ALTER TABLE account ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;     -- the change that made it what it is
+
+    ALTER TABLE credential ADD COLUMN purpose TEXT;
+    ALTER TABLE credential ADD COLUMN clients TEXT;         -- JSON: the networks from which it may be used
+    ALTER TABLE credential ADD COLUMN limits TEXT;          -- JSON, as in a policy
+    ALTER TABLE credential ADD COLUMN secrets_at INTEGER;   -- when today's secrets were made, where rotated
+    ALTER TABLE credential ADD COLUMN last_used_at INTEGER; -- when today's secrets last got a token
+    ALTER TABLE credential ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE former_secrets (
+        credential BLOB PRIMARY KEY REFERENCES credential (id),
+        password_hash TEXT NOT NULL,
+        api_key_hash BLOB NOT NULL UNIQUE,
+        ends_at INTEGER NOT NULL,
+        last_used_at INTEGER
+    ) STRICT, WITHOUT ROWID;
+    ALTER TABLE token ADD COLUMN by_former_secrets INTEGER NOT NULL DEFAULT 0;
+
+    ALTER TABLE kill_switch ADD COLUMN until INTEGER;
+
+    ALTER TABLE portal_user ADD COLUMN account BLOB REFERENCES account (id);
+    ALTER TABLE portal_user ADD COLUMN state TEXT NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'disabled'));
+    ALTER TABLE portal_user ADD COLUMN totp BLOB;           -- sealed
+
+    CREATE TABLE operator_key (
+        id BLOB PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        role TEXT NOT NULL CHECK (role IN ('admin', 'operator', 'auditor', 'client')),
+        account BLOB REFERENCES account (id),
+        key_hash BLOB NOT NULL UNIQUE,
+        clients TEXT,                    -- JSON, as above
+        expires_at INTEGER NOT NULL,
+        revoked INTEGER NOT NULL DEFAULT 0,
+        created_at INTEGER NOT NULL,
+        last_used_at INTEGER
+    ) STRICT;
+
+    CREATE TABLE repeatable (            -- what was asked for with an Idempotency-Key
+        key BLOB PRIMARY KEY,            -- a keyed hash of who asked and the key
+        request BLOB NOT NULL,           -- a hash of what was asked
+        subject TEXT NOT NULL,           -- what was made
+        at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;";
 
 const LABELS_AND_REASONS: &str = "CREATE TABLE account_label (
         account BLOB NOT NULL REFERENCES account (id),
