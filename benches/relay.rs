@@ -11,7 +11,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use criterion::{Criterion, criterion_group, criterion_main};
 use erp_access::app::App;
-use erp_access::control::{Bounds, Command, SecretText};
+use erp_access::control::{Bounds, Caller, Command, SecretText};
 use erp_access::domain::{Actor, Secret};
 use pingora_core::server::Server;
 use pingora_core::server::configuration::ServerConf;
@@ -87,7 +87,7 @@ fn gateway(erp: SocketAddr, audit: &str) -> (SocketAddr, String) {
     let (address, control) = (app.addresses()[0], Arc::clone(app.control()));
     std::thread::spawn(move || app.run().expect("runs"));
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let run = |command| runtime.block_on(control.run(Actor::System, command)).expect("done");
+    let run = |command| runtime.block_on(control.run(Caller::admin(Actor::System), command)).expect("done");
     let api_key = Some(SecretText::new(Secret::new("erp-side-key".into())));
     run(Command::UpstreamSecretSet {
         upstream: "erp".parse().expect("a name"),

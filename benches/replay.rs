@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use erp_access::app::Core;
 use erp_access::config::Config;
-use erp_access::control::{Bounds, Command as Operation};
+use erp_access::control::{Bounds, Caller, Command as Operation};
 use erp_access::domain::Actor;
 use serde_json::Value;
 
@@ -85,7 +85,9 @@ fn build(folder: &Path, config: &Config, rows: u64) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let core = Core::open(config, &world).expect("opened");
     let control = Arc::clone(&core.control);
-    let run = |operation| runtime.block_on(control.run(Actor::Operator("bench".into()), operation)).expect("done");
+    let run = |operation| {
+        runtime.block_on(control.run(Caller::admin(Actor::Operator("bench".into())), operation)).expect("done")
+    };
     let account: erp_access::domain::AccountName = "acme".parse().expect("a name");
     run(Operation::AccountCreate { name: account.clone(), labels: Vec::new() });
     let sets: Vec<[u8; 16]> = (0..SETS)

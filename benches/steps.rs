@@ -14,7 +14,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use erp_access::app::Core;
 use erp_access::audit::{ContentDescription, Entry, Kind, PreviewCollector, RedactionLists, Redactor};
 use erp_access::config::Upstream;
-use erp_access::control::{Bounds, Command, SecretText};
+use erp_access::control::{Bounds, Caller, Command, SecretText};
 use erp_access::directory::TokenEntry;
 use erp_access::domain::{
     AccountId, Actor, Clock as _, IssuedKind, IssuedSecret, PolicyName, Secret, SystemClock, SystemEntropy, Target,
@@ -70,7 +70,7 @@ impl Scene {
         let core = Core::open(&config, &world).unwrap_or_else(|error| panic!("{error}"));
         let runtime = Runtime::new().expect("a runtime");
         let control = Arc::clone(&core.control);
-        let run = |command| runtime.block_on(control.run(Actor::System, command)).expect("done");
+        let run = |command| runtime.block_on(control.run(Caller::admin(Actor::System), command)).expect("done");
         let api_key = Some(SecretText::new(Secret::new("erp-side-key".into())));
         run(Command::UpstreamSecretSet {
             upstream: "erp".parse().expect("a name"),

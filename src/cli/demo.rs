@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::arguments::Demo;
 use super::output::{Failure, line, safe};
-use crate::control::{AuditQuery, Command};
+use crate::control::{AuditQuery, Caller, Command};
 use crate::demo::{self, Stage, audit_line};
 use crate::domain::Actor;
 
@@ -86,7 +86,8 @@ async fn follow(stage: &Stage) -> Result<(), Failure> {
 
 async fn newest(stage: &Stage) -> Result<Vec<Value>, Failure> {
     let query = AuditQuery { last: 50, ..AuditQuery::default() };
-    let rows = stage.control.run(Actor::Operator("demo".into()), Command::AuditSearch(Box::new(query))).await?;
+    let rows =
+        stage.control.run(Caller::admin(Actor::Operator("demo".into())), Command::AuditSearch(Box::new(query))).await?;
     Ok(rows.as_array().cloned().unwrap_or_default())
 }
 

@@ -62,6 +62,7 @@ impl From<ControlError> for Failure {
             ErrorKind::Conflict => 5,
             ErrorKind::Invalid => 7,
             ErrorKind::Incomplete => 2,
+            ErrorKind::Forbidden => 3,
             ErrorKind::Failed => 1,
         };
         Self { code, message: error.message }

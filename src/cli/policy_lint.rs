@@ -42,7 +42,7 @@ fn configured(asking: &Asking, now: Option<jiff::Timestamp>) -> Result<Problems,
     if found.count(Severity::Error) > 0 {
         return Ok(found);
     }
-    match asking.ask(Command::GrantList { credential: None }).map(|grants| held(&grants)) {
+    match asking.ask(Command::GrantList { credential: None, account: None }).map(|grants| held(&grants)) {
         Ok(held) => Ok(lint(folder, &Circumstances { held: Some(&held), ..around })),
         Err(failure) => {
             line_to_stderr(&safe(&format!("note: grants were not checked: {failure}")));

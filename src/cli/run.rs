@@ -20,7 +20,7 @@ use super::{
 };
 use crate::app::{Core, World};
 use crate::config::{Admin, Config, Environment, Sources};
-use crate::control::{AuditQuery, Bounds, Command, Control, SecretText, os_user};
+use crate::control::{AuditQuery, Bounds, Caller, Command, Control, SecretText, os_user};
 use crate::domain::{Actor, SystemClock, SystemEntropy};
 
 /// Denied or killed.
@@ -93,7 +93,7 @@ impl Line {
             End::Socket(socket) => connection::over_socket(socket, &command).await,
             End::Here { control, .. } => {
                 let actor = Actor::Operator(os_user(rustix::process::getuid().as_raw()));
-                Ok(control.run(actor, command).await?)
+                Ok(control.run(Caller::admin(actor), command).await?)
             }
         }
     }
@@ -181,14 +181,16 @@ fn grant(asking: &Asking, verb: Grant) -> Result<ExitCode, Failure> {
             asking.print(Command::GrantAdd { credential, policy, expires_at }, &columns)
         }
         Grant::Remove { credential, policy } => asking.print(Command::GrantRemove { credential, policy }, &columns),
-        Grant::List { credential } => asking.print(Command::GrantList { credential }, &columns),
+        Grant::List { credential } => asking.print(Command::GrantList { credential, account: None }, &columns),
     }
 }
 
 fn token(asking: &Asking, verb: &Token) -> Result<ExitCode, Failure> {
     match verb {
-        Token::List { credential } => asking
-            .print(Command::TokenList { credential: *credential }, &["id", "credential", "issued_at", "expires_at"]),
+        Token::List { credential } => asking.print(
+            Command::TokenList { credential: *credential, account: None },
+            &["id", "credential", "issued_at", "expires_at"],
+        ),
         Token::Revoke { id: Some(id), .. } => asking.print(Command::TokenRevoke { id: *id }, &[]),
         Token::Revoke { credential: Some(credential), .. } => {
             asking.print(Command::TokenRevokeAll { credential: *credential }, &[])

@@ -97,6 +97,10 @@ impl Control {
     }
 }
 
+pub(super) fn no_row(id: RequestId) -> ControlError {
+    ControlError::not_found(format!("there is no audit row `{id}`"))
+}
+
 fn without_nulls(value: Value) -> Value {
     let mut value = value;
     if let Some(members) = value.as_object_mut() {
@@ -122,7 +126,7 @@ pub(super) fn copy(control: &Control) -> std::result::Result<(), String> {
 fn row(control: &Control, change: RecordedChange) -> std::result::Result<Entry, String> {
     let id = RequestId::new(change.at, &*control.entropy).map_err(|error| error.to_string())?;
     Ok(Entry {
-        actor: actor(&change.actor),
+        actor: change.actor.parse().unwrap_or(Actor::Unknown),
         account: change.account,
         credential: change.credential,
         method: Cow::Owned(change.operation),
@@ -132,13 +136,4 @@ fn row(control: &Control, change: RecordedChange) -> std::result::Result<Entry, 
         change: Some(change.seq.0),
         ..Entry::new(id, Kind::Change, change.at)
     })
-}
-
-fn actor(text: &str) -> Actor {
-    match text.split_once(':') {
-        Some(("operator", name)) => Actor::Operator(name.to_owned()),
-        Some(("credential", id)) => id.parse().map_or(Actor::Unknown, Actor::Credential),
-        _ if text == "system" => Actor::System,
-        _ => Actor::Unknown,
-    }
 }

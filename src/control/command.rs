@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use strum::{IntoStaticStr, VariantNames};
 use zeroize::Zeroizing;
 
 use crate::audit::{Checkpoint, Position, StatsBy};
@@ -17,8 +18,9 @@ use crate::schedule::Held;
 use super::explain::Question;
 
 /// One operation.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, IntoStaticStr, VariantNames)]
 #[serde(tag = "operation", rename_all = "kebab-case", deny_unknown_fields)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Command {
     /// Creates an account.
     AccountCreate {
@@ -62,9 +64,9 @@ pub enum Command {
     /// Takes a grant back.
     GrantRemove { credential: CredentialId, policy: PolicyName },
     /// Lists grants.
-    GrantList { credential: Option<CredentialId> },
+    GrantList { credential: Option<CredentialId>, account: Option<AccountName> },
     /// Lists live tokens, by their ids.
-    TokenList { credential: Option<CredentialId> },
+    TokenList { credential: Option<CredentialId>, account: Option<AccountName> },
     /// Revokes one token.
     TokenRevoke { id: TokenId },
     /// Revokes all tokens of a credential set.
@@ -258,6 +260,8 @@ pub enum ErrorKind {
     Invalid,
     /// Something that the operation needs was not given.
     Incomplete,
+    /// The role of who asks does not allow it.
+    Forbidden,
     /// Something is broken.
     Failed,
 }
@@ -279,6 +283,12 @@ impl ControlError {
     #[must_use]
     pub fn incomplete(message: impl Into<String>) -> Self {
         Self { kind: ErrorKind::Incomplete, message: message.into() }
+    }
+
+    /// The role of who asks does not allow it.
+    #[must_use]
+    pub fn forbidden(message: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::Forbidden, message: message.into() }
     }
 
     /// Something is broken.

@@ -78,13 +78,7 @@ impl Control {
     }
 
     pub(super) fn list_credentials(&self, account: Option<&AccountName>) -> Result<Value> {
-        let snapshot = self.directory.snapshot();
-        let wanted = match account {
-            Some(name) => Some(snapshot.account_named(name).ok_or_else(|| no_account(name))?.id),
-            None => None,
-        };
-        let sets = snapshot.credentials().into_iter().filter(|set| wanted.is_none_or(|account| set.account == account));
-        Ok(sets.map(|set| self.shown(set)).collect())
+        Ok(self.sets(None, account)?.iter().map(|set| self.shown(set)).collect())
     }
 
     /// The unrestricted sets that can be used, or can be enabled again.
@@ -138,12 +132,8 @@ impl Control {
         self.show_credential(credential)
     }
 
-    pub(super) fn list_grants(&self, credential: Option<CredentialId>) -> Result<Value> {
-        let snapshot = self.directory.snapshot();
-        let sets = match credential {
-            Some(id) => vec![self.credential(id)?],
-            None => snapshot.credentials().into_iter().map(Arc::clone).collect(),
-        };
+    pub(super) fn list_grants(&self, credential: Option<CredentialId>, account: Option<&AccountName>) -> Result<Value> {
+        let sets = self.sets(credential, account)?;
         let policies = self.policies.current();
         let rows = sets.iter().flat_map(|set| {
             set.grants.iter().map(|grant| {
@@ -156,8 +146,15 @@ impl Control {
         Ok(rows.collect())
     }
 
-    pub(super) fn list_tokens(&self, credential: Option<CredentialId>) -> Value {
-        self.directory.tokens(credential, self.clock.now()).iter().map(render::token).collect()
+    pub(super) fn list_tokens(&self, credential: Option<CredentialId>, account: Option<&AccountName>) -> Result<Value> {
+        let now = self.clock.now();
+        let tokens = if credential.is_none() && account.is_none() {
+            self.directory.tokens(None, now)
+        } else {
+            let sets = self.sets(credential, account)?;
+            sets.iter().flat_map(|set| self.directory.tokens(Some(set.id), now)).collect()
+        };
+        Ok(tokens.iter().map(render::token).collect())
     }
 
     pub(super) fn revoke_token(&self, actor: &Actor, id: TokenId) -> Result<Value> {
@@ -175,12 +172,23 @@ impl Control {
         Ok(json!({ "id": id, "state": state.as_str(), "tokens_ended": ended }))
     }
 
-    fn credential(&self, id: CredentialId) -> Result<Arc<Credential>> {
-        self.directory.snapshot().credential(id).map(Arc::clone).ok_or_else(|| {
-            ControlError::not_found(format!(
-                "there is no credential set `{id}`; `erp-access credential list` shows them"
-            ))
-        })
+    pub(super) fn credential(&self, id: CredentialId) -> Result<Arc<Credential>> {
+        self.directory.snapshot().credential(id).map(Arc::clone).ok_or_else(|| no_set(id))
+    }
+
+    /// The sets asked for: one, those of an account, or all.
+    fn sets(&self, id: Option<CredentialId>, account: Option<&AccountName>) -> Result<Vec<Arc<Credential>>> {
+        let snapshot = self.directory.snapshot();
+        let account = match account {
+            Some(name) => Some(snapshot.account_named(name).ok_or_else(|| no_account(name))?.id),
+            None => None,
+        };
+        let mut sets = match id {
+            Some(id) => vec![self.credential(id)?],
+            None => snapshot.credentials().into_iter().map(Arc::clone).collect(),
+        };
+        sets.retain(|set| account.is_none_or(|account| set.account == account));
+        Ok(sets)
     }
 
     fn shown(&self, set: &Credential) -> Value {
@@ -202,6 +210,10 @@ impl Control {
             }
         }
     }
+}
+
+pub(super) fn no_set(id: CredentialId) -> ControlError {
+    ControlError::not_found(format!("there is no credential set `{id}`; `erp-access credential list` shows them"))
 }
 
 /// Why a set is to be unrestricted. SECURITY: such a set may do everything, so it is said why, and until when.

@@ -2,12 +2,14 @@
 
 mod accounts;
 mod audit;
+mod caller;
 mod command;
 mod credentials;
 mod evidence;
 mod explain;
 mod lint;
 mod metrics;
+mod operation;
 mod ops;
 mod proposal;
 mod render;
@@ -16,6 +18,7 @@ mod socket;
 mod state;
 mod stats;
 mod system;
+mod tenant;
 mod upstreams;
 
 use std::sync::Arc;
@@ -32,10 +35,13 @@ use crate::secrets::{KeyRing, PasswordHasher};
 use crate::store::{PolicyText, Store};
 use crate::upstream::Sessions;
 
+use caller::Permitted;
 use upstreams::{NewSecrets, Whose};
 
+pub use caller::Caller;
 pub use command::{AuditQuery, Bounds, Command, ControlError, ErrorKind, SecretText};
 pub use explain::Question;
+pub use operation::{Audience, OPERATIONS, Operation, Verb};
 pub use ops::{OpsError, OpsListener, Watched};
 pub use proposal::{
     Difference, Earlier, Holder, InForce, Replay, ReplayReport, Suggested, Suggestion, name_for, policies_of,
@@ -80,11 +86,20 @@ impl Control {
         Self { sessions: Some(sessions), gate: Some(gate), ..self.clone() }
     }
 
-    /// Carries one operation out on behalf of `actor`.
+    /// Carries one operation out for `caller`, who must be one of those who may have it.
     ///
     /// # Errors
     /// When it was not carried out; nothing has changed then.
-    pub async fn run(self: &Arc<Self>, actor: Actor, command: Command) -> Result<Value> {
+    pub async fn run(self: &Arc<Self>, caller: Caller, command: Command) -> Result<Value> {
+        let control = Arc::clone(self);
+        let asked = tokio::task::spawn_blocking(move || control.permit(caller, command));
+        let Permitted { actor, command, for_client } = asked.await.map_err(ControlError::failed)??;
+        let trail = matches!(command, Command::AuditSearch(_) | Command::AuditShow { .. });
+        let answer = self.carry_out(actor, command).await?;
+        Ok(if for_client && trail { caller::for_client(answer) } else { answer })
+    }
+
+    async fn carry_out(self: &Arc<Self>, actor: Actor, command: Command) -> Result<Value> {
         if let Command::CredentialIssue { account, name, kind, reason, expires_at, grants } = command {
             let issue = credentials::Issue { account, name, kind, reason, expires_at, grants };
             return self.issue_credential(actor, issue).await;
@@ -146,8 +161,8 @@ impl Control {
                 self.add_grant(actor, credential, policy, expires_at)
             }
             Command::GrantRemove { credential, policy } => self.remove_grant(actor, credential, &policy),
-            Command::GrantList { credential } => self.list_grants(credential),
-            Command::TokenList { credential } => Ok(self.list_tokens(credential)),
+            Command::GrantList { credential, account } => self.list_grants(credential, account.as_ref()),
+            Command::TokenList { credential, account } => self.list_tokens(credential, account.as_ref()),
             Command::TokenRevoke { id } => self.revoke_token(actor, id),
             Command::TokenRevokeAll { credential } => self.revoke_tokens(actor, credential),
             Command::KillEngage { scope, message, reason } => self.engage(actor, scope, message, reason),

@@ -16,7 +16,7 @@ use tokio::net::UnixListener;
 
 use crate::domain::Actor;
 
-use super::{Command, Control, ControlError, ErrorKind, os_user};
+use super::{Caller, Command, Control, ControlError, ErrorKind, os_user};
 
 /// The largest command, in bytes: a question about a request comes with its body.
 const LARGEST: usize = 256 * 1024;
@@ -97,7 +97,7 @@ async fn run(
         return refused(&ControlError::failed("the kernel does not say who is asking"));
     };
     let actor = Actor::Operator(os_user(user));
-    match control.run(actor, command).await {
+    match control.run(Caller::admin(actor), command).await {
         Ok(value) => Json(value).into_response(),
         Err(error) => refused(&error),
     }
@@ -109,6 +109,7 @@ fn refused(error: &ControlError) -> Response {
         ErrorKind::Conflict => StatusCode::CONFLICT,
         ErrorKind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
         ErrorKind::Incomplete => StatusCode::BAD_REQUEST,
+        ErrorKind::Forbidden => StatusCode::FORBIDDEN,
         ErrorKind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
     };
     (status, Json(error)).into_response()

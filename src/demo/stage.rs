@@ -11,7 +11,7 @@ use super::DemoError;
 use super::little_erp::{LittleErp, LittleErpHandle, Settings};
 use crate::app::{self, App, World};
 use crate::config::{Config, Environment, Sources};
-use crate::control::{Bounds, Command, Control, SecretText};
+use crate::control::{Bounds, Caller, Command, Control, SecretText};
 use crate::domain::{Actor, CredentialId, Secret};
 use crate::proxy::Stop;
 use crate::secrets::AppKey;
@@ -128,7 +128,7 @@ fn issue(control: &Arc<Control>, erp_password: Secret) -> Result<StageCredential
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(DemoError::other)?;
     let run = |command| {
         let actor = Actor::Operator("demo".into());
-        runtime.block_on(control.run(actor, command)).map_err(DemoError::other)
+        runtime.block_on(control.run(Caller::admin(actor), command)).map_err(DemoError::other)
     };
     let name = |text: &str| text.parse().map_err(|_| DemoError::other("a name"));
     run(Command::UpstreamSecretSet {

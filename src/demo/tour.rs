@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use hyper::Method;
 use serde_json::Value;
 
-use crate::control::{AuditQuery, Command};
+use crate::control::{AuditQuery, Caller, Command};
 use crate::domain::{Actor, ManualClock};
 use crate::kill_switch::Scope;
 
@@ -126,7 +126,7 @@ impl Tour<'_> {
 
     async fn operate(&self, command: Command) -> Result<Value, DemoError> {
         let actor = Actor::Operator("demo".into());
-        self.stage.control.run(actor, command).await.map_err(DemoError::other)
+        self.stage.control.run(Caller::admin(actor), command).await.map_err(DemoError::other)
     }
 
     async fn audit(&mut self) -> Result<(), DemoError> {

@@ -78,6 +78,10 @@ uuid_id!(
     UserId
 );
 uuid_id!(
+    /// A key with which a program carries operations out.
+    OperatorKeyId
+);
+uuid_id!(
     /// A credential set. Its text form is the client id of OAuth.
     CredentialId
 );

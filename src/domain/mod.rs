@@ -10,13 +10,14 @@ mod json;
 mod label;
 mod name;
 mod path;
+mod role;
 mod secret;
 
-pub use actor::{Actor, Principal};
+pub use actor::{Actor, NoActor, Principal};
 pub use answer::{Cause, Code};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
-pub use id::{AccountId, CredentialId, IdError, RequestId, TokenId, UserId};
+pub use id::{AccountId, CredentialId, IdError, OperatorKeyId, RequestId, TokenId, UserId};
 pub use issued::{IssuedKind, IssuedSecret, NotIssued};
 pub use json::{
     DEEPEST as DEEPEST_JSON, Document, Found, Held, JsonPointer, JsonRefused, JsonScalar, LARGEST_WHOLE, MaskPointer,
@@ -27,4 +28,5 @@ pub use name::{
     AccountName, EndpointId, LabelKey, NameError, PolicyName, RuleId, ScheduleName, SinkName, UpstreamName,
 };
 pub use path::{CanonicalPath, PathRefused, Target};
+pub use role::{Authority, Role, RoleError};
 pub use secret::Secret;

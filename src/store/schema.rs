@@ -2,7 +2,8 @@
 
 use rusqlite_migration::M;
 
-pub(super) const MIGRATIONS: &[M<'_>] = &[M::up(FIRST), M::up(SCHEDULE_OVERRIDES), M::up(LABELS_AND_REASONS), M::up(CONTROL)];
+pub(super) const MIGRATIONS: &[M<'_>] =
+    &[M::up(FIRST), M::up(SCHEDULE_OVERRIDES), M::up(LABELS_AND_REASONS), M::up(CONTROL)];
 
 const CONTROL: &str = "ALTER TABLE account ADD COLUMN contacts TEXT;           -- JSON: texts
     ALTER TABLE account ADD COLUMN limits TEXT;             -- JSON, as in a policy

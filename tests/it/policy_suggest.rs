@@ -35,7 +35,7 @@ fn what_an_unrestricted_set_did_becomes_a_policy_under_which_it_may_do_just_that
     assert!(!text.contains("secret-page") && !text.contains("customers"), "{text}");
 
     // Nothing is granted; put in force and granted, it allows what was allowed.
-    let grants = gateway.operate(Command::GrantList { credential: None }).expect("listed");
+    let grants = gateway.operate(Command::GrantList { credential: None, account: None }).expect("listed");
     assert_eq!(grants.as_array().map(Vec::len), Some(0));
     std::fs::write(folder.join("policies/webshop.yaml"), &text).expect("written");
     gateway.operate(Command::PolicyReload).expect("the loader takes it");

@@ -37,7 +37,7 @@ struct Explanation {
 impl Control {
     pub(super) fn show_audit(&self, id: RequestId) -> Result<Value> {
         let row = self.auditor.find(id).map_err(ControlError::failed)?;
-        let row = row.ok_or_else(|| ControlError::not_found(format!("there is no audit row `{id}`")))?;
+        let row = row.ok_or_else(|| super::audit::no_row(id))?;
         let explanation = serde_json::to_value(self.explain(&row)?).map_err(ControlError::failed)?;
         let mut shown = serde_json::to_value(row).map_err(ControlError::failed)?;
         if let Some(members) = shown.as_object_mut() {

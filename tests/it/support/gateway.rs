@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use erp_access::app::{self, App, StartError, World};
 use erp_access::config::{Config, Environment, Sources};
-use erp_access::control::{AuditQuery, Bounds, Command, Control, ControlError, SecretText};
+use erp_access::control::{AuditQuery, Bounds, Caller, Command, Control, ControlError, SecretText};
 use erp_access::domain::{Actor, CredentialId, ManualClock, Secret, SystemEntropy};
 use erp_access::proxy::Stop;
 use erp_access::store::StoreError;
@@ -227,7 +227,7 @@ impl Gateway {
 
     /// Carries an operation out.
     pub(crate) fn operate(&self, command: Command) -> Result<Value, ControlError> {
-        self.runtime.block_on(self.control.run(Actor::Operator("tester".into()), command))
+        self.runtime.block_on(self.control.run(Caller::admin(Actor::Operator("tester".into())), command))
     }
 
     /// Sets the static key that is sent to the ERP.

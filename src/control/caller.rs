@@ -1,0 +1,117 @@
+//! Who asks for an operation, and whether that one may have it.
+
+use serde_json::{Value, json};
+
+use super::operation::Operation;
+use super::{Command, Control, ControlError, Result};
+use crate::audit::{Decision, Step, Verdict};
+use crate::domain::{Actor, Authority, Code};
+
+/// Who asks: known to the face that took the request, as the audit trail will name it.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Who.
+    pub actor: Actor,
+    /// What that one may do.
+    pub authority: Authority,
+}
+
+impl Caller {
+    /// Somebody who may do everything.
+    #[must_use]
+    pub fn admin(actor: Actor) -> Self {
+        Self { actor, authority: Authority::Admin }
+    }
+}
+
+/// Proof: the caller may carry this command out; it is held to the caller's account where it has one.
+#[must_use]
+pub(super) struct Permitted {
+    pub(super) actor: Actor,
+    pub(super) command: Command,
+    /// Whether the answer is for somebody outside the house.
+    pub(super) for_client: bool,
+}
+
+impl Control {
+    /// The role check of every operation; a refusal leaves a row.
+    pub(super) fn permit(&self, caller: Caller, command: Command) -> Result<Permitted> {
+        let Caller { actor, authority } = caller;
+        let name: &'static str = (&command).into();
+        // Deny is the default: what the table does not hold, nobody may have.
+        let audience = Operation::named(name).map(|operation| operation.audience);
+        if !audience.is_some_and(|audience| audience.includes(authority.role())) {
+            self.leave_refusal(&actor, authority, name);
+            return Err(ControlError::forbidden(format!("the role `{}` may not do `{name}`", authority.role())));
+        }
+        let Some(account) = authority.account() else {
+            return Ok(Permitted { actor, command, for_client: false });
+        };
+        match self.held_to(account, command) {
+            Ok(command) => Ok(Permitted { actor, command, for_client: true }),
+            Err(error) => {
+                self.leave_refusal(&actor, authority, name);
+                Err(error)
+            }
+        }
+    }
+
+    fn leave_refusal(&self, actor: &Actor, authority: Authority, operation: &'static str) {
+        let role = authority.role();
+        let mut row = self.system_row("control.refused", operation.to_owned(), &json!({ "role": role }));
+        if let Some(row) = &mut row {
+            row.actor = actor.clone();
+            row.account = authority.account();
+            row.decision = Decision::Denied;
+            row.verdicts.push(Verdict::denied(Step::Authentication, format!("role `{role}`")));
+        }
+        self.leave(row);
+    }
+}
+
+/// What somebody outside the house is shown of an audit row: what it asked for and how that ended, not on what grounds.
+pub(super) fn for_client(answer: Value) -> Value {
+    /// SECURITY: the decision path, rules, peers and reasons are for the house.
+    const SHOWN: [&str; 16] = [
+        "id",
+        "kind",
+        "at",
+        "correlation",
+        "account",
+        "credential",
+        "token",
+        "client",
+        "method",
+        "path",
+        "decision",
+        "code",
+        "cause",
+        "status",
+        "outcome",
+        "seq",
+    ];
+    const OF_OUTCOME: [&str; 6] = ["ended", "at", "status", "duration", "request_bytes", "response_bytes"];
+    let only = |mut value: Value, names: &[&str]| {
+        if let Some(members) = value.as_object_mut() {
+            members.retain(|name, _| names.contains(&name.as_str()));
+        }
+        value
+    };
+    let row = |row: Value| {
+        let refused = row.get("cause").is_some_and(|cause| cause == "policy");
+        let mut row = only(row, &SHOWN);
+        if let Some(outcome) = row.get_mut("outcome") {
+            *outcome = only(outcome.take(), &OF_OUTCOME);
+        }
+        // What a policy refuses looks alike from outside, but for limits.
+        if let Some(code) = row.get_mut("code").filter(|code| refused && !code.is_null() && *code != "rate_limited") {
+            *code = Code::NotPermitted.as_str().into();
+        }
+        row
+    };
+    let mut answer = answer;
+    match answer.as_array_mut() {
+        Some(rows) => rows.iter_mut().map(|one| row(one.take())).collect(),
+        None => row(answer),
+    }
+}
