@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use strum::{IntoStaticStr, VariantNames};
+use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use crate::audit::{Checkpoint, Position, StatsBy};
@@ -18,7 +19,7 @@ use crate::schedule::Held;
 use super::explain::Question;
 
 /// One operation.
-#[derive(Debug, Clone, Serialize, Deserialize, IntoStaticStr, VariantNames)]
+#[derive(Debug, Clone, Serialize, Deserialize, IntoStaticStr, VariantNames, ToSchema)]
 #[serde(tag = "operation", rename_all = "kebab-case", deny_unknown_fields)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Command {
@@ -46,6 +47,7 @@ pub enum Command {
         /// Why it is not held to grants; for unrestricted sets.
         #[serde(default)]
         reason: Option<String>,
+        #[schema(value_type = Option<String>, format = DateTime)]
         expires_at: Option<Timestamp>,
         grants: Vec<PolicyName>,
     },
@@ -60,7 +62,12 @@ pub enum Command {
     /// Revokes a credential set and its tokens, for good.
     CredentialRevoke { id: CredentialId },
     /// Grants a policy to a credential set.
-    GrantAdd { credential: CredentialId, policy: PolicyName, expires_at: Option<Timestamp> },
+    GrantAdd {
+        credential: CredentialId,
+        policy: PolicyName,
+        #[schema(value_type = Option<String>, format = DateTime)]
+        expires_at: Option<Timestamp>,
+    },
     /// Takes a grant back.
     GrantRemove { credential: CredentialId, policy: PolicyName },
     /// Lists grants.
@@ -82,7 +89,13 @@ pub enum Command {
     /// Says when each schedule changes next.
     ScheduleNext,
     /// Holds a schedule open or closed for a while.
-    ScheduleOverride { schedule: ScheduleName, held: Held, until: Timestamp, reason: String },
+    ScheduleOverride {
+        schedule: ScheduleName,
+        held: Held,
+        #[schema(value_type = String, format = DateTime)]
+        until: Timestamp,
+        reason: String,
+    },
     /// Lifts what holds a schedule; with a kind, that one only.
     ScheduleLift { schedule: ScheduleName, held: Option<Held>, reason: String },
     /// Lists the overrides in force.
@@ -127,7 +140,9 @@ pub enum Command {
     /// The next part of what was recorded of requests, for deciding them again; without `after`, where to begin.
     AuditRecorded {
         credential: Option<CredentialId>,
+        #[schema(value_type = Option<String>, format = DateTime)]
         since: Option<Timestamp>,
+        #[schema(value_type = Option<String>, format = DateTime)]
         until: Option<Timestamp>,
         after: Option<i64>,
         through: Option<i64>,
@@ -139,13 +154,17 @@ pub enum Command {
     /// Makes a signed statement of how far the audit trail goes.
     AuditCheckpoint,
     /// Removes audit rows that were sealed before a moment, or says what would be removed.
-    AuditPrune { before: Timestamp, dry_run: bool },
+    AuditPrune {
+        #[schema(value_type = String, format = DateTime)]
+        before: Timestamp,
+        dry_run: bool,
+    },
     /// Shows what the gateway is doing.
     Status,
 }
 
 /// Whether a credential set is held to its granted policies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Bounds {
     /// Only what granted policies allow.
@@ -155,7 +174,7 @@ pub enum Bounds {
 }
 
 /// Which audit rows.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuditQuery {
     /// At most so many.
@@ -171,8 +190,10 @@ pub struct AuditQuery {
     /// Rows of one kind.
     pub kind: Option<String>,
     /// Rows decided at this moment or later.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub since: Option<Timestamp>,
     /// Rows decided before this moment.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub until: Option<Timestamp>,
     /// `allowed` or `denied`.
     pub decision: Option<String>,
@@ -183,6 +204,7 @@ pub struct AuditQuery {
     /// Rows of one actor, written as rows show it.
     pub actor: Option<String>,
     /// Rows of requests from one address.
+    #[schema(value_type = Option<String>)]
     pub client: Option<IpAddr>,
     /// Rows with one request id of the client.
     pub correlation: Option<String>,

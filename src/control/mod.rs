@@ -1,6 +1,7 @@
 //! What administrators and operators can do, once, for every face of it.
 
 mod accounts;
+mod api;
 mod audit;
 mod caller;
 mod command;

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::super::proposal::only;
 use super::super::{Control, ControlError, Result};
@@ -26,7 +27,7 @@ use crate::gate::{Asked, BodyProblem, Head, RequestBody};
 const SECRET: [&str; 4] = ["authorization", "proxy-authorization", "x-api-key", "cookie"];
 
 /// A request about which an operator asks.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Question {
     /// Who would send it: the id or the name of a credential set.
@@ -36,10 +37,13 @@ pub struct Question {
     /// Path and query.
     pub target: String,
     /// When; now where it is not said.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub at: Option<Timestamp>,
     /// Where it would come from.
+    #[schema(value_type = Option<String>)]
     pub client: Option<IpAddr>,
     /// Further headers.
+    #[schema(value_type = Vec<Vec<String>>)]
     pub headers: Vec<(String, String)>,
     /// The body in Base64.
     pub body: Option<String>,

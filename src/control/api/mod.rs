@@ -1,0 +1,3 @@
+//! The operations over HTTP: each has its route, and one document describes them all.
+
+mod schemas;

@@ -1,0 +1,99 @@
+//! What the texts in operations look like, for the API's description.
+
+use std::borrow::Cow;
+
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+use crate::audit::{Checkpoint, Position, StatsBy};
+use crate::domain::{
+    AccountName, CredentialId, LabelChange, PolicyName, RequestId, ScheduleName, TokenId, UpstreamName,
+};
+use crate::kill_switch::Scope;
+use crate::schedule::Held;
+
+use super::super::SecretText;
+
+/// A name that operators write.
+const SLUG: &str = "^[a-z0-9][a-z0-9._-]{0,63}$";
+/// A `UUIDv7` (RFC 9562).
+const ID: &str = "^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$";
+
+fn text(about: &str, pattern: &str, example: &str) -> RefOr<Schema> {
+    let text = ObjectBuilder::new().schema_type(Type::String).description(Some(about)).pattern(Some(pattern));
+    text.examples([example]).into()
+}
+
+macro_rules! texts {
+    ($($type:ty: $about:literal, $pattern:expr, $example:literal;)+) => {$(
+        impl PartialSchema for $type {
+            fn schema() -> RefOr<Schema> {
+                text($about, $pattern, $example)
+            }
+        }
+
+        impl ToSchema for $type {}
+    )+};
+}
+
+texts! {
+    AccountName: "The name of an account", SLUG, "acme";
+    PolicyName: "The name of a policy", SLUG, "order-reader";
+    ScheduleName: "The name of a schedule", SLUG, "default";
+    UpstreamName: "The name of an upstream", SLUG, "erp";
+    CredentialId: "The id of a credential set", ID, "019ab7c2-7d3e-7cc1-8b1f-0242ac120002";
+    TokenId: "The id of a token", ID, "019ab7c2-7d3e-7cc1-8b1f-0242ac120003";
+    RequestId: "The id of an audit row", ID, "019ab7c2-7d3e-7cc1-8b1f-0242ac120004";
+    LabelChange: "`key=value` sets a label, `key-` removes one",
+        "^[a-z0-9][a-z0-9._-]{0,63}(=[ -~]{1,100}|-)$", "tier=gold";
+    Scope: "What a kill switch stops", "^(all|(account|policy|upstream):[a-z0-9][a-z0-9._-]{0,63})$", "all";
+}
+
+macro_rules! words {
+    ($($type:ty: $about:literal, $words:expr;)+) => {$(
+        impl PartialSchema for $type {
+            fn schema() -> RefOr<Schema> {
+                let words = ObjectBuilder::new().schema_type(Type::String).enum_values(Some($words));
+                words.description(Some($about)).into()
+            }
+        }
+
+        impl ToSchema for $type {}
+    )+};
+}
+
+words! {
+    Held: "How a schedule is held", ["open", "closed"];
+    StatsBy: "By what rows are counted", ["hour", "endpoint", "account", "code"];
+}
+
+impl PartialSchema for SecretText {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new().schema_type(Type::String).write_only(true).description(Some("A secret")).into()
+    }
+}
+
+impl ToSchema for SecretText {
+    fn name() -> Cow<'static, str> {
+        "Secret".into()
+    }
+}
+
+/// What a caller passes back as it was given.
+macro_rules! opaque {
+    ($($type:ty: $about:literal;)+) => {$(
+        impl PartialSchema for $type {
+            fn schema() -> RefOr<Schema> {
+                ObjectBuilder::new().schema_type(Type::Object).description(Some($about)).into()
+            }
+        }
+
+        impl ToSchema for $type {}
+    )+};
+}
+
+opaque! {
+    Position: "Where a verification stands, as the last answer said";
+    Checkpoint: "A signed statement of how far the audit trail goes";
+}
