@@ -14,7 +14,9 @@ use http::HeaderName;
 
 use crate::audit::{AuditError, Auditor};
 use crate::config::{self, Config, ConfigErrors};
-use crate::control::{AdminSocket, Control, OpsError, OpsListener, SocketError, Watched};
+use crate::control::{
+    AdminSocket, Control, ListenError, OpsListener, PortalListener, SocketError, SocketRoles, Watched,
+};
 use crate::directory::Directory;
 use crate::domain::{Clock, Entropy, UpstreamName};
 use crate::gate::{Gate, GateParts};
@@ -25,7 +27,7 @@ use crate::store::{Store, StoreError, StoreLock};
 use crate::token::TokenEndpoint;
 use crate::upstream::{NobodyIsTold, SessionEvents, Sessions, StoreVault, VaultError};
 
-use beside::{Beside, watch};
+use beside::{Beside, Listeners, watch};
 use record::Recorder;
 
 /// Why the gateway does not start. Each says what to do.
@@ -67,9 +69,9 @@ pub enum StartError {
     /// The admin socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
-    /// The listener for liveness, readiness and metrics.
+    /// The listeners for the admin API, and for liveness, readiness and metrics.
     #[error(transparent)]
-    Ops(#[from] OpsError),
+    Listen(#[from] ListenError),
     /// The `server` section.
     #[error(transparent)]
     Server(#[from] ServerError),
@@ -206,6 +208,8 @@ pub struct App {
     listeners: Vec<BoundListener>,
     admin: AdminSocket,
     ops: Vec<OpsListener>,
+    portal: Vec<PortalListener>,
+    roles: SocketRoles,
     watcher: Option<Watcher>,
     keep: Option<Duration>,
     server: config::Server,
@@ -246,6 +250,8 @@ impl App {
             config.gateway.listen.iter().map(|address| BoundListener::bind(*address)).collect::<Result<_, _>>()?;
         let admin = AdminSocket::bind(&config.admin.socket)?;
         let ops = config.ops.listen.iter().map(|address| OpsListener::bind(*address)).collect::<Result<_, _>>()?;
+        let portal =
+            config.portal.listen.iter().map(|address| PortalListener::bind(*address)).collect::<Result<_, _>>()?;
         let watcher = config.policies.watch.then(|| watch(&control)).flatten();
         let gateway = Gateway::new(gate, tokens, peers, Arc::clone(&world.entropy), settings::proxy_settings(config));
         Ok(Self {
@@ -254,6 +260,8 @@ impl App {
             listeners,
             admin,
             ops,
+            portal,
+            roles: SocketRoles::new(config.admin.roles.clone()),
             watcher,
             keep: Some(config.audit.keep).filter(|keep| !keep.is_zero()),
             server: config.server.clone(),
@@ -273,6 +281,12 @@ impl App {
     #[must_use]
     pub fn ops_addresses(&self) -> Vec<SocketAddr> {
         self.ops.iter().map(OpsListener::address).collect()
+    }
+
+    /// Where the admin API is served to holders of operator keys.
+    #[must_use]
+    pub fn portal_addresses(&self) -> Vec<SocketAddr> {
+        self.portal.iter().map(PortalListener::address).collect()
     }
 
     /// The operations.
@@ -298,7 +312,8 @@ impl App {
         log::info!("listening on {addresses:?}; policies: generation {}", control.policies.current().generation());
         let stop = self.stop.clone();
         let watched = Watched::new(Arc::clone(&control), move || stop.is_wanted());
-        let beside = Beside::new(Arc::clone(&control), (self.admin, self.ops), watched, self.keep);
+        let listeners = Listeners { admin: self.admin, roles: self.roles, ops: self.ops, portal: self.portal };
+        let beside = Beside::new(Arc::clone(&control), listeners, watched, self.keep);
         let ran = proxy::run(&self.server.to_yaml(), self.gateway, self.listeners, beside, self.stop);
         record::stopped(&control);
         control.auditor.stop();

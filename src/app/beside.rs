@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::audit::{WriterState, run_sink};
-use crate::control::{AdminSocket, Control, OpsListener, Watched};
+use crate::control::{AdminSocket, Control, OpsListener, PortalListener, SocketRoles, Watched};
 use crate::policy::Watcher;
 
 /// What runs in the same process: the admin socket, the ops listeners, the watch over the audit writer, the sinks of audit
@@ -18,18 +18,21 @@ use crate::policy::Watcher;
 pub(super) struct Beside {
     control: Arc<Control>,
     watched: Watched,
-    listeners: Mutex<Option<(AdminSocket, Vec<OpsListener>)>>,
+    listeners: Mutex<Option<Listeners>>,
     /// How long audit rows are kept; `None` for ever.
     keep: Option<Duration>,
 }
 
+/// What is bound and waits to be served.
+pub(super) struct Listeners {
+    pub(super) admin: AdminSocket,
+    pub(super) roles: SocketRoles,
+    pub(super) ops: Vec<OpsListener>,
+    pub(super) portal: Vec<PortalListener>,
+}
+
 impl Beside {
-    pub(super) fn new(
-        control: Arc<Control>,
-        listeners: (AdminSocket, Vec<OpsListener>),
-        watched: Watched,
-        keep: Option<Duration>,
-    ) -> Self {
+    pub(super) fn new(control: Arc<Control>, listeners: Listeners, watched: Watched, keep: Option<Duration>) -> Self {
         Self { control, watched, listeners: Mutex::new(Some(listeners)), keep }
     }
 }
@@ -44,7 +47,7 @@ const HOUSEKEEPING: Duration = Duration::from_mins(1);
 impl BackgroundService for Beside {
     async fn start(&self, mut shutdown: ShutdownWatch) {
         let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some((admin, ops)) = listeners else { return };
+        let Some(Listeners { admin, roles, ops, portal }) = listeners else { return };
         // Dropped at the end, the set ends what runs in it.
         let mut aside = JoinSet::new();
         for listener in ops {
@@ -55,13 +58,21 @@ impl BackgroundService for Beside {
                 }
             });
         }
+        for listener in portal {
+            let (address, control) = (listener.address(), Arc::clone(&self.control));
+            aside.spawn(async move {
+                if let Err(error) = listener.serve(control).await {
+                    log::error!("the portal's listener on {address} broke: {error}");
+                }
+            });
+        }
         aside.spawn(watch_writer(Arc::clone(&self.control)));
         let Control { auditor, clock, entropy, .. } = &*self.control;
         for sink in auditor.sinks() {
             aside.spawn(run_sink(Arc::clone(auditor), Arc::clone(sink), Arc::clone(clock), Arc::clone(entropy)));
         }
         let mut stopped = shutdown.clone();
-        let serving = admin.serve(Arc::clone(&self.control), async move {
+        let serving = admin.serve(Arc::clone(&self.control), roles, async move {
             let _ = stopped.changed().await;
         });
         tokio::select! {
@@ -106,6 +117,7 @@ async fn housekeeping(control: &Arc<Control>, keep: Option<Duration>) {
         let control = Arc::clone(control);
         let done = tokio::task::spawn_blocking(move || {
             control.remove_ended_overrides();
+            control.forget_old_keys();
             control.copy_changes();
             control.auditor.write_folded();
             control.keep_anchor();

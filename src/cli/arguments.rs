@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
 use jiff::Timestamp;
 
 pub(super) use super::audit_arguments::Audit;
 pub(super) use super::policy_arguments::{Policy, PolicyImport, PolicyLint, PolicySchema, PolicyTest};
 pub(super) use super::schedule_arguments::Schedule;
-use crate::domain::{AccountName, CredentialId, LabelChange, PolicyName, TokenId, UpstreamName};
+use crate::domain::{AccountName, CredentialId, LabelChange, OperatorKeyId, PolicyName, Role, TokenId, UpstreamName};
 use crate::kill_switch::Scope;
 
 const EXIT_CODES: &str = "Exit codes: 0 ok, 1 failure, 2 usage, 3 denied or killed, 4 not found, 5 conflict, 6 unreachable, 7 invalid, 130 interrupted.";
@@ -73,6 +74,9 @@ pub enum Noun {
     /// Gateway tokens
     #[command(subcommand)]
     Token(Token),
+    /// Keys with which programs administer the gateway over HTTP
+    #[command(subcommand)]
+    OperatorKey(OperatorKey),
     /// Kill switches: stop the API now
     #[command(subcommand)]
     Kill(Kill),
@@ -272,6 +276,44 @@ pub enum Token {
         /// All tokens of this credential set
         #[arg(long, group = "which")]
         credential: Option<CredentialId>,
+    },
+}
+
+/// `operator-key …`
+#[derive(Debug, Subcommand)]
+pub enum OperatorKey {
+    /// Issue a key for the admin API on `portal.listen`; it is shown once
+    #[command(
+        after_help = "Example: erp-access operator-key issue --name ci --role auditor --expires-at 2027-01-01T00:00:00Z"
+    )]
+    Issue {
+        /// What it is called, as in `ticket system`
+        #[arg(long)]
+        name: String,
+        /// What it may do: admin, operator, auditor or client
+        #[arg(long)]
+        role: Role,
+        /// The account that a key of the role `client` is for
+        #[arg(long)]
+        account: Option<AccountName>,
+        /// When it ends, within 400 days
+        #[arg(long)]
+        expires_at: Timestamp,
+        /// A network from which it serves, as in 10.1.0.0/16; may be given several times [default: everywhere]
+        #[arg(long = "from", value_name = "NETWORK")]
+        clients: Vec<IpNet>,
+        /// Write id and key to a new file with mode 0600 instead of showing them
+        #[arg(long, value_name = "FILE")]
+        secrets_file: Option<PathBuf>,
+    },
+    /// List keys, without their secrets
+    List,
+    /// Revoke a key, for good
+    Revoke {
+        id: OperatorKeyId,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
     },
 }
 

@@ -5,12 +5,13 @@ use std::path::Path;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::Request;
+use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::UnixStream;
 use zeroize::Zeroizing;
 
-use crate::control::{Command, ControlError};
+use crate::control::{Command, Wire, read_problem};
 
 use super::output::Failure;
 
@@ -36,23 +37,47 @@ fn unreachable(socket: &Path, error: &std::io::Error) -> Failure {
 }
 
 async fn exchange(stream: UnixStream, command: &Command) -> Result<Value, Failure> {
-    let lost = |error: hyper::Error| Failure::unreachable(format!("the gateway broke off: {error}"));
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| lost(&error))?;
     tokio::spawn(connection);
-    let body = Zeroizing::new(serde_json::to_vec(command).map_err(Failure::other)?);
-    let request = Request::post("/v1/command")
+    let wire = Wire::of(command).ok_or_else(|| Failure::other("the command has no route"))?;
+    let mut page = ask(&mut sender, &wire, wire.target.clone()).await?;
+    if wire.is_search() || page.get("items").is_none() {
+        return Ok(page.get_mut("items").map(Value::take).unwrap_or(page));
+    }
+    // A list comes in pages.
+    let mut list = Vec::new();
+    loop {
+        if let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) {
+            list.extend(items);
+        }
+        let Some(next) = page.get("next").and_then(Value::as_str) else { return Ok(Value::Array(list)) };
+        page = ask(&mut sender, &wire, wire.page_after(next)).await?;
+    }
+}
+
+fn lost(error: &hyper::Error) -> Failure {
+    Failure::unreachable(format!("the gateway broke off: {error}"))
+}
+
+async fn ask(sender: &mut SendRequest<Full<Bytes>>, wire: &Wire, target: String) -> Result<Value, Failure> {
+    let body = wire.body.as_ref().map(serde_json::to_vec).transpose().map_err(Failure::other)?;
+    let body = Zeroizing::new(body.unwrap_or_default());
+    let request = Request::builder()
+        .method(wire.method.as_str())
+        .uri(target)
         .header("host", "admin")
         .header("content-type", "application/json")
         .body(Full::new(Bytes::copy_from_slice(&body)))
         .map_err(Failure::other)?;
-    let answer = sender.send_request(request).await.map_err(lost)?;
+    let answer = sender.send_request(request).await.map_err(|error| lost(&error))?;
     let status = answer.status();
-    let body = answer.into_body().collect().await.map_err(lost)?.to_bytes();
+    let body = answer.into_body().collect().await.map_err(|error| lost(&error))?.to_bytes();
     if status.is_success() {
         return serde_json::from_slice(&body).map_err(Failure::other);
     }
-    match serde_json::from_slice::<ControlError>(&body) {
-        Ok(error) => Err(Failure::from(error)),
-        Err(_) => Err(Failure::other(format!("the gateway answered {status}: {}", String::from_utf8_lossy(&body)))),
+    match read_problem(&body) {
+        Some(error) => Err(Failure::from(error)),
+        None => Err(Failure::other(format!("the gateway answered {status}: {}", String::from_utf8_lossy(&body)))),
     }
 }

@@ -28,6 +28,7 @@ mod secret_input;
 mod serve;
 mod setup;
 mod show;
+mod shown_once;
 
 use std::process::ExitCode;
 

@@ -1,45 +1,13 @@
 //! Results that deserve more than a table.
 
-use std::fs::OpenOptions;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
 use std::process::ExitCode;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::arguments::Output;
-use super::output::{self, Failure, line, line_to_stderr, safe};
+use super::output::{self, Failure, line, safe};
 use super::run::{Asking, DENIED};
 use crate::control::Command;
-
-/// The one time that secrets are shown.
-pub(super) fn issued(issued: &Value, file: Option<&Path>, output: Output) -> Result<ExitCode, Failure> {
-    let text = |key: &str| issued.get(key).and_then(Value::as_str).unwrap_or_default();
-    if let Some(file) = file {
-        let secrets =
-            json!({ "client_id": text("client_id"), "password": text("password"), "api_key": text("api_key") });
-        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
-        let written = opened.and_then(|mut file| writeln!(file, "{secrets:#}"));
-        written.map_err(|error| {
-            let id = text("client_id");
-            Failure::other(format!("`{}`: {error}; the secrets are lost: revoke {id} and issue again", file.display()))
-        })?;
-        line(&format!("credential set {} issued; its secrets are in {}", text("client_id"), file.display()))?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    if output != Output::Table {
-        output::print(issued, &[], output)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    line("┌─ shown once, never again ───────────────────────────────────────────────")?;
-    line(&format!("│ client id   {}", text("client_id")))?;
-    line(&format!("│ password    {}", text("password")))?;
-    line(&format!("│ x-api-key   {}", text("api_key")))?;
-    line("└─────────────────────────────────────────────────────────────────────────")?;
-    line_to_stderr("Store them now. A lost secret cannot be shown again; revoke the set and issue another.");
-    Ok(ExitCode::SUCCESS)
-}
 
 /// What the gateway is doing; exit code 3 while a kill switch stops everything.
 pub(super) fn status(asking: &Asking) -> Result<ExitCode, Failure> {

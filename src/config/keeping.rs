@@ -9,6 +9,7 @@ use super::decode::{Choice, Section, Wrong};
 use super::scalar;
 use super::sinks::{self, Sink};
 use super::tree::Node;
+use crate::domain::Role;
 
 /// The databases.
 #[derive(Debug, Clone)]
@@ -175,12 +176,31 @@ impl Policies {
 pub struct Admin {
     /// The socket that the command line speaks to.
     pub socket: PathBuf,
+    /// What the OS users that reach the socket may do, besides root and the user that runs the gateway.
+    pub roles: Vec<(String, Role)>,
 }
 
 impl Admin {
     pub(super) fn read(section: &Section<'_, '_>) -> Self {
-        Self { socket: section.path("socket", "/run/erp-access/admin.sock") }
+        let users = |name: &str| section.list(name, Vec::new(), |user: &String| scalar::quoted(user), os_user);
+        let lists = [("administrators", Role::Admin), ("operators", Role::Operator), ("auditors", Role::Auditor)];
+        let mut roles: Vec<(String, Role)> = Vec::new();
+        for (name, role) in lists {
+            for user in users(name) {
+                if roles.iter().any(|(known, _)| *known == user) {
+                    section.wrong(name, Wrong::new(format!("names `{user}`, who has a role already")));
+                }
+                roles.push((user, role));
+            }
+        }
+        Self { socket: section.path("socket", "/run/erp-access/admin.sock"), roles }
     }
+}
+
+fn os_user(node: &Node) -> Result<String, Wrong> {
+    let text = scalar::text(node)?;
+    let fits = is_node_id(text);
+    fits.then(|| text.to_owned()).ok_or_else(|| Wrong::new("is not the name of an OS user"))
 }
 
 fn is_node_id(text: &str) -> bool {

@@ -10,6 +10,7 @@ use super::keeping::{Admin, Audit, Policies, Store};
 use super::log::LogConfig;
 use super::ops::Ops;
 use super::peers::Resolve;
+use super::portal::Portal;
 use super::problem::{ConfigErrors, Problem};
 use super::recipe;
 use super::server::Server;
@@ -91,6 +92,7 @@ fn read_config(root: &Section<'_, '_>, environment: &Environment, resolve: Resol
         audit: root.section("audit", Audit::read),
         policies: root.section("policies", Policies::read),
         admin: root.section("admin", Admin::read),
+        portal: root.section("portal", Portal::read),
         ops: root.section("ops", Ops::read),
         log: root.section("log", LogConfig::read),
         app_key: if app_key::refuse_inline(root) {
@@ -104,7 +106,7 @@ fn read_config(root: &Section<'_, '_>, environment: &Environment, resolve: Resol
 }
 
 /// The sections, for messages about misspelt variables.
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 13] = [
     "server",
     "gateway",
     "tokens",
@@ -113,6 +115,7 @@ const SECTIONS: [&str; 12] = [
     "audit",
     "policies",
     "admin",
+    "portal",
     "ops",
     "log",
     "app_key",

@@ -13,6 +13,7 @@ mod load;
 mod log;
 mod mask;
 mod ops;
+mod portal;
 mod peers;
 mod problem;
 mod recipe;
@@ -37,6 +38,7 @@ pub use keeping::{Admin, Audit, Guarantee, Policies, Redact, Store, Synchronous}
 pub use load::Sources;
 pub use log::{LogConfig, LogFormat, LogLevel};
 pub use ops::Ops;
+pub use portal::Portal;
 pub use problem::{ConfigErrors, Problem};
 pub use recipe::{
     BodyMatch, BodyTemplate, Extract, ExtractFrom, InjectedCookie, InjectedHeader, Injection, JsonTemplate, Lifetime,
@@ -73,6 +75,8 @@ pub struct Config {
     pub admin: Admin,
     /// `ops:`
     pub ops: Ops,
+    /// Where people and programs administer the gateway.
+    pub portal: Portal,
     /// `log:`
     pub log: LogConfig,
     /// `app_key:`, not read yet.

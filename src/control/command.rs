@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use strum::{IntoStaticStr, VariantNames};
@@ -11,7 +12,8 @@ use zeroize::Zeroizing;
 
 use crate::audit::{Checkpoint, Position, StatsBy};
 use crate::domain::{
-    AccountName, CredentialId, LabelChange, PolicyName, RequestId, ScheduleName, Secret, TokenId, UpstreamName,
+    AccountName, CredentialId, LabelChange, OperatorKeyId, PolicyName, RequestId, Role, ScheduleName, Secret, TokenId,
+    UpstreamName,
 };
 use crate::kill_switch::Scope;
 use crate::schedule::Held;
@@ -78,6 +80,23 @@ pub enum Command {
     TokenRevoke { id: TokenId },
     /// Revokes all tokens of a credential set.
     TokenRevokeAll { credential: CredentialId },
+    /// Issues a key with which a program carries operations out. The answer holds it, once.
+    OperatorKeyIssue {
+        name: String,
+        role: Role,
+        /// The account that a key of the role `client` is for.
+        account: Option<AccountName>,
+        #[schema(value_type = String, format = DateTime)]
+        expires_at: Timestamp,
+        /// The networks from which it serves; everywhere where there are none.
+        #[serde(default)]
+        #[schema(value_type = Vec<String>)]
+        clients: Vec<IpNet>,
+    },
+    /// Lists operator keys.
+    OperatorKeyList,
+    /// Revokes an operator key, for good.
+    OperatorKeyRevoke { id: OperatorKeyId },
     /// Engages a kill switch.
     KillEngage { scope: Scope, message: Option<String>, reason: String },
     /// Releases a kill switch.
@@ -293,6 +312,12 @@ impl ControlError {
     #[must_use]
     pub fn not_found(message: impl Into<String>) -> Self {
         Self { kind: ErrorKind::NotFound, message: message.into() }
+    }
+
+    /// Its state does not allow it.
+    #[must_use]
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::Conflict, message: message.into() }
     }
 
     /// The operation makes no sense as given.

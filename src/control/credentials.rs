@@ -30,12 +30,7 @@ const LONGEST_REASON: usize = 500;
 impl Control {
     /// Issues a set. Its secrets are in this answer and nowhere else.
     pub(super) async fn issue_credential(self: &Arc<Self>, actor: Actor, issue: Issue) -> Result<Value> {
-        let name = issue.name.trim().to_owned();
-        if name.is_empty() || name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control) {
-            return Err(ControlError::invalid(format!(
-                "a name has 1 to {LONGEST_NAME} characters and no control characters"
-            )));
-        }
+        let name = name_of(&issue.name)?;
         if issue.expires_at.is_some_and(|at| at <= self.clock.now()) {
             return Err(ControlError::invalid("the set would have expired already"));
         }
@@ -214,6 +209,17 @@ impl Control {
 
 pub(super) fn no_set(id: CredentialId) -> ControlError {
     ControlError::not_found(format!("there is no credential set `{id}`; `erp-access credential list` shows them"))
+}
+
+/// What people call a thing.
+pub(super) fn name_of(text: &str) -> Result<String> {
+    let name = text.trim();
+    if name.is_empty() || name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control) {
+        return Err(ControlError::invalid(format!(
+            "a name has 1 to {LONGEST_NAME} characters and no control characters"
+        )));
+    }
+    Ok(name.to_owned())
 }
 
 /// Why a set is to be unrestricted. SECURITY: such a set may do everything, so it is said why, and until when.

@@ -9,8 +9,11 @@ mod credentials;
 mod evidence;
 mod explain;
 mod lint;
+mod listener;
 mod metrics;
 mod operation;
+mod operator_keys;
+mod portal;
 mod ops;
 mod proposal;
 mod render;
@@ -37,13 +40,17 @@ use crate::store::{PolicyText, Store};
 use crate::upstream::Sessions;
 
 use caller::Permitted;
+use operator_keys::IssueKey;
 use upstreams::{NewSecrets, Whose};
 
+pub use api::{SocketRoles, Wire, description, read_problem};
 pub use caller::Caller;
 pub use command::{AuditQuery, Bounds, Command, ControlError, ErrorKind, SecretText};
 pub use explain::Question;
+pub use listener::ListenError;
 pub use operation::{Audience, OPERATIONS, Operation, Verb};
-pub use ops::{OpsError, OpsListener, Watched};
+pub use ops::{OpsListener, Watched};
+pub use portal::PortalListener;
 pub use proposal::{
     Difference, Earlier, Holder, InForce, Replay, ReplayReport, Suggested, Suggestion, name_for, policies_of,
 };
@@ -166,6 +173,11 @@ impl Control {
             Command::TokenList { credential, account } => self.list_tokens(credential, account.as_ref()),
             Command::TokenRevoke { id } => self.revoke_token(actor, id),
             Command::TokenRevokeAll { credential } => self.revoke_tokens(actor, credential),
+            Command::OperatorKeyIssue { name, role, account, expires_at, clients } => {
+                self.issue_operator_key(actor, IssueKey { name, role, account, expires_at, clients })
+            }
+            Command::OperatorKeyList => Ok(self.list_operator_keys()),
+            Command::OperatorKeyRevoke { id } => self.revoke_operator_key(actor, id),
             Command::KillEngage { scope, message, reason } => self.engage(actor, scope, message, reason),
             Command::KillRelease { scope, reason } => self.release(actor, &scope, &reason),
             Command::KillStatus => Ok(self.kill_status()),
@@ -230,6 +242,14 @@ impl Control {
             .collect();
         if let Err(error) = self.store.keep_policies(set.hash().as_bytes(), &texts, self.clock.now()) {
             log::error!("the policy texts of generation {} could not be kept: {error}", set.generation());
+        }
+    }
+
+    /// Forgets the `Idempotency-Key`s of yesterday. For housekeeping.
+    pub fn forget_old_keys(&self) {
+        let Ok(yesterday) = self.clock.now().checked_sub(jiff::SignedDuration::from_hours(24)) else { return };
+        if let Err(error) = self.store.forget_keys_before(yesterday) {
+            log::error!("old Idempotency-Keys could not be forgotten: {error}");
         }
     }
 

@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,26 +16,16 @@ use axum::routing::get;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
+use super::listener::{Bound, ListenError};
 use super::{Control, metrics};
 use crate::audit::WriterState;
 
 /// How long the store may take to answer.
 const STORE_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
-/// The ops listener cannot be had.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on `{address}` (`ops.listen`): {source}; is another process using it?")]
-pub struct OpsError {
-    address: SocketAddr,
-    source: io::Error,
-}
-
 /// A bound listener.
 #[derive(Debug)]
-pub struct OpsListener {
-    listener: TcpListener,
-    address: SocketAddr,
-}
+pub struct OpsListener(Bound);
 
 /// What the answers are taken from.
 #[derive(Clone)]
@@ -109,18 +99,14 @@ impl OpsListener {
     ///
     /// # Errors
     /// When the address is taken or not ours.
-    pub fn bind(address: SocketAddr) -> Result<Self, OpsError> {
-        let failed = |source| OpsError { address, source };
-        let listener = TcpListener::bind(address).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, address })
+    pub fn bind(address: SocketAddr) -> Result<Self, ListenError> {
+        Bound::bind(address, "ops.listen").map(Self)
     }
 
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.0.address
     }
 
     /// Serves until dropped.
@@ -128,13 +114,12 @@ impl OpsListener {
     /// # Errors
     /// When the socket breaks.
     pub async fn serve(self, watched: Watched) -> io::Result<()> {
-        let listener = tokio::net::TcpListener::from_std(self.listener)?;
         let routes = Router::new()
             .route("/healthz", get(|| async { "ok\n" }))
             .route("/readyz", get(readyz))
             .route("/metrics", get(measured))
             .with_state(watched);
-        axum::serve(listener, routes).await
+        axum::serve(self.0.into_tokio()?, routes).await
     }
 }
 

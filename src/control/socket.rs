@@ -5,21 +5,12 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::connect_info::Connected;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Json, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
-use axum::routing::post;
 use axum::serve::IncomingStream;
 use tokio::net::UnixListener;
 
-use crate::domain::Actor;
-
-use super::{Caller, Command, Control, ControlError, ErrorKind, os_user};
-
-/// The largest command, in bytes: a question about a request comes with its body.
-const LARGEST: usize = 256 * 1024;
+use super::Control;
+use super::api::{SocketRoles, over_socket};
 
 /// The socket cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -66,51 +57,28 @@ impl AdminSocket {
     pub async fn serve(
         self,
         control: Arc<Control>,
+        roles: SocketRoles,
         stopped: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<()> {
         let listener = UnixListener::from_std(self.listener)?;
-        let routes = Router::new()
-            .route("/v1/command", post(run))
-            .layer(DefaultBodyLimit::max(LARGEST))
-            .with_state(control)
-            .into_make_service_with_connect_info::<Peer>();
+        let routes = over_socket(control, roles).into_make_service_with_connect_info::<Peer>();
         axum::serve(listener, routes).with_graceful_shutdown(stopped).await
     }
 }
 
 /// Who is at the other end, as the kernel says.
 #[derive(Debug, Clone)]
-struct Peer(Option<u32>);
+pub(super) struct Peer(Option<u32>);
+
+impl Peer {
+    /// The user.
+    pub(super) fn user(&self) -> Option<u32> {
+        self.0
+    }
+}
 
 impl Connected<IncomingStream<'_, UnixListener>> for Peer {
     fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
         Self(stream.io().peer_cred().ok().map(|credentials| credentials.uid()))
     }
-}
-
-async fn run(
-    ConnectInfo(peer): ConnectInfo<Peer>,
-    State(control): State<Arc<Control>>,
-    Json(command): Json<Command>,
-) -> Response {
-    let Some(user) = peer.0 else {
-        return refused(&ControlError::failed("the kernel does not say who is asking"));
-    };
-    let actor = Actor::Operator(os_user(user));
-    match control.run(Caller::admin(actor), command).await {
-        Ok(value) => Json(value).into_response(),
-        Err(error) => refused(&error),
-    }
-}
-
-fn refused(error: &ControlError) -> Response {
-    let status = match error.kind {
-        ErrorKind::NotFound => StatusCode::NOT_FOUND,
-        ErrorKind::Conflict => StatusCode::CONFLICT,
-        ErrorKind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
-        ErrorKind::Incomplete => StatusCode::BAD_REQUEST,
-        ErrorKind::Forbidden => StatusCode::FORBIDDEN,
-        ErrorKind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
-    };
-    (status, Json(error)).into_response()
 }

@@ -7,6 +7,7 @@ mod accounts;
 mod change;
 mod detail;
 mod entry;
+mod operator_keys;
 mod overrides;
 mod secrets;
 mod snapshot;
@@ -25,8 +26,9 @@ use crate::kill_switch::Engaged;
 use crate::secrets::KeyedHash;
 use crate::store::{Store, StoreError};
 
-pub use crate::store::{Account, AccountState, Credential, CredentialKind, CredentialState, Grant};
+pub use crate::store::{Account, AccountState, Credential, CredentialKind, CredentialState, Grant, OperatorKey};
 pub use change::{By, ChangeError, NewCredential};
+pub use operator_keys::NewOperatorKey;
 pub use snapshot::Snapshot;
 pub use tokens::TokenEntry;
 

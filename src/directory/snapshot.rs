@@ -6,13 +6,15 @@ use std::sync::Arc;
 use crate::domain::{AccountId, AccountName, CredentialId};
 use crate::kill_switch::KillSwitches;
 use crate::schedule::Overrides;
-use crate::store::{Account, Credential, Store, StoreError};
+use crate::secrets::KeyedHash;
+use crate::store::{Account, Credential, OperatorKey, Store, StoreError};
 
 /// Everything but the tokens, at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     accounts: HashMap<AccountId, Arc<Account>>,
     credentials: HashMap<CredentialId, Arc<Credential>>,
+    operator_keys: HashMap<KeyedHash, Arc<OperatorKey>>,
     kill_switches: Arc<KillSwitches>,
     overrides: Arc<Overrides>,
 }
@@ -22,6 +24,7 @@ impl Snapshot {
         Ok(Self {
             accounts: store.accounts()?.into_iter().map(|account| (account.id, Arc::new(account))).collect(),
             credentials: store.credentials()?.into_iter().map(|set| (set.id, Arc::new(set))).collect(),
+            operator_keys: store.operator_keys()?.into_iter().map(|key| (key.hash, Arc::new(key))).collect(),
             kill_switches: Arc::new(KillSwitches::new(store.kill_switches()?)),
             overrides: Arc::new(Overrides::new(store.overrides()?)),
         })
@@ -61,6 +64,17 @@ impl Snapshot {
         credentials
     }
 
+    /// The operator key with this keyed hash, live or not.
+    #[must_use]
+    pub fn operator_key(&self, hash: &KeyedHash) -> Option<&Arc<OperatorKey>> {
+        self.operator_keys.get(hash)
+    }
+
+    /// The operator keys, in no order.
+    pub fn operator_keys(&self) -> impl Iterator<Item = &Arc<OperatorKey>> {
+        self.operator_keys.values()
+    }
+
     /// The kill switches that are engaged.
     #[must_use]
     pub fn kill_switches(&self) -> &KillSwitches {
@@ -79,6 +93,10 @@ impl Snapshot {
 
     pub(super) fn put_credential(&mut self, credential: Credential) {
         self.credentials.insert(credential.id, Arc::new(credential));
+    }
+
+    pub(super) fn put_operator_key(&mut self, key: OperatorKey) {
+        self.operator_keys.insert(key.hash, Arc::new(key));
     }
 
     pub(super) fn put_kill_switches(&mut self, kill_switches: KillSwitches) {

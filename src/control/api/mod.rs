@@ -1,3 +1,18 @@
 //! The operations over HTTP: each has its route, and one document describes them all.
 
+mod answers;
+mod door;
+mod members;
+mod openapi;
+mod pages;
+mod problem;
+mod request;
+mod routes;
 mod schemas;
+
+pub use door::SocketRoles;
+pub use openapi::description;
+pub use problem::read_problem;
+pub use request::Wire;
+
+pub(super) use routes::{over_http, over_socket};

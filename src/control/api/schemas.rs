@@ -8,7 +8,8 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::audit::{Checkpoint, Position, StatsBy};
 use crate::domain::{
-    AccountName, CredentialId, LabelChange, PolicyName, RequestId, ScheduleName, TokenId, UpstreamName,
+    AccountName, CredentialId, LabelChange, OperatorKeyId, PolicyName, RequestId, Role, ScheduleName, TokenId,
+    UpstreamName,
 };
 use crate::kill_switch::Scope;
 use crate::schedule::Held;
@@ -43,6 +44,7 @@ texts! {
     ScheduleName: "The name of a schedule", SLUG, "default";
     UpstreamName: "The name of an upstream", SLUG, "erp";
     CredentialId: "The id of a credential set", ID, "019ab7c2-7d3e-7cc1-8b1f-0242ac120002";
+    OperatorKeyId: "The id of an operator key", ID, "019ab7c2-7d3e-7cc1-8b1f-0242ac120005";
     TokenId: "The id of a token", ID, "019ab7c2-7d3e-7cc1-8b1f-0242ac120003";
     RequestId: "The id of an audit row", ID, "019ab7c2-7d3e-7cc1-8b1f-0242ac120004";
     LabelChange: "`key=value` sets a label, `key-` removes one",
@@ -64,6 +66,7 @@ macro_rules! words {
 }
 
 words! {
+    Role: "What somebody may do", ["admin", "operator", "auditor", "client"];
     Held: "How a schedule is held", ["open", "closed"];
     StatsBy: "By what rows are counted", ["hour", "endpoint", "account", "code"];
 }
