@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ipnet::IpNet;
 use jiff::Timestamp;
 
 pub(super) use super::audit_arguments::Audit;
+pub(super) use super::operator_key_arguments::OperatorKey;
 pub(super) use super::policy_arguments::{Policy, PolicyImport, PolicyLint, PolicySchema, PolicyTest};
 pub(super) use super::schedule_arguments::Schedule;
-use crate::domain::{AccountName, CredentialId, LabelChange, OperatorKeyId, PolicyName, Role, TokenId, UpstreamName};
+pub(super) use super::upstream_arguments::{Session, Upstream, UpstreamSecret};
+use crate::domain::{AccountName, CredentialId, LabelChange, PolicyName, TokenId};
 use crate::kill_switch::Scope;
 
 const EXIT_CODES: &str = "Exit codes: 0 ok, 1 failure, 2 usage, 3 denied or killed, 4 not found, 5 conflict, 6 unreachable, 7 invalid, 130 interrupted.";
@@ -279,44 +280,6 @@ pub enum Token {
     },
 }
 
-/// `operator-key …`
-#[derive(Debug, Subcommand)]
-pub enum OperatorKey {
-    /// Issue a key for the admin API on `portal.listen`; it is shown once
-    #[command(
-        after_help = "Example: erp-access operator-key issue --name ci --role auditor --expires-at 2027-01-01T00:00:00Z"
-    )]
-    Issue {
-        /// What it is called, as in `ticket system`
-        #[arg(long)]
-        name: String,
-        /// What it may do: admin, operator, auditor or client
-        #[arg(long)]
-        role: Role,
-        /// The account that a key of the role `client` is for
-        #[arg(long)]
-        account: Option<AccountName>,
-        /// When it ends, within 400 days
-        #[arg(long)]
-        expires_at: Timestamp,
-        /// A network from which it serves, as in 10.1.0.0/16; may be given several times [default: everywhere]
-        #[arg(long = "from", value_name = "NETWORK")]
-        clients: Vec<IpNet>,
-        /// Write id and key to a new file with mode 0600 instead of showing them
-        #[arg(long, value_name = "FILE")]
-        secrets_file: Option<PathBuf>,
-    },
-    /// List keys, without their secrets
-    List,
-    /// Revoke a key, for good
-    Revoke {
-        id: OperatorKeyId,
-        /// Do not ask
-        #[arg(long)]
-        yes: bool,
-    },
-}
-
 /// `kill …`
 #[derive(Debug, Subcommand)]
 pub enum Kill {
@@ -346,64 +309,6 @@ pub enum Kill {
     },
     /// Say which kill switches are engaged; exit code 3 while one is
     Status,
-}
-
-/// `upstream …`
-#[derive(Debug, Subcommand)]
-pub enum Upstream {
-    /// Show the upstreams and their sessions
-    List,
-    /// Show one session: its state, age, expiry, failures and last error
-    Show(Session),
-    /// Sign in step by step and print what was sent and received, secrets masked
-    #[command(
-        after_help = "Exit codes: 0 signed in, 1 not. Counts as a sign-in at the ERP; the session that serves goes on."
-    )]
-    Test(Session),
-    /// Sign in now, unless a session serves already
-    Login(Session),
-    /// Drop the session and sign it out; the next request signs in again
-    Logout(Session),
-    /// The secrets with which the gateway signs in
-    #[command(subcommand)]
-    Secret(UpstreamSecret),
-}
-
-/// Whose session.
-#[derive(Debug, clap::Args)]
-pub struct Session {
-    /// The upstream
-    pub upstream: UpstreamName,
-    /// The account whose own ERP user it is; without it, the one that all accounts share
-    #[arg(long)]
-    pub account: Option<AccountName>,
-}
-
-/// `upstream secret …`
-#[derive(Debug, Subcommand)]
-pub enum UpstreamSecret {
-    /// Set the secrets, read from standard input; the old session ends at once
-    Set {
-        /// The upstream
-        upstream: UpstreamName,
-        /// The account whose own ERP user it is; without it, the one that all accounts share
-        #[arg(long)]
-        account: Option<AccountName>,
-        /// The user name at the ERP
-        #[arg(long)]
-        username: Option<String>,
-        /// Standard input holds an API key instead of a password
-        #[arg(long)]
-        api_key: bool,
-    },
-    /// Remove the secrets that an account has of its own; its session ends at once
-    Remove {
-        /// The upstream
-        upstream: UpstreamName,
-        /// The account
-        #[arg(long)]
-        account: AccountName,
-    },
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

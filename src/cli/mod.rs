@@ -10,6 +10,7 @@ mod connection;
 mod demo;
 mod evidence;
 mod export_format;
+mod operator_key_arguments;
 mod output;
 mod policy_arguments;
 mod policy_diff;
@@ -29,6 +30,7 @@ mod serve;
 mod setup;
 mod show;
 mod shown_once;
+mod upstream_arguments;
 
 use std::process::ExitCode;
 
