@@ -36,14 +36,9 @@ pub(super) struct Permitted {
 impl Control {
     /// The role check of every operation; a refusal leaves a row.
     pub(super) fn permit(&self, caller: Caller, command: Command) -> Result<Permitted> {
-        let Caller { actor, authority } = caller;
         let name: &'static str = (&command).into();
-        // Deny is the default: what the table does not hold, nobody may have.
-        let audience = Operation::named(name).map(|operation| operation.audience);
-        if !audience.is_some_and(|audience| audience.includes(authority.role())) {
-            self.leave_refusal(&actor, authority, name);
-            return Err(ControlError::forbidden(format!("the role `{}` may not do `{name}`", authority.role())));
-        }
+        self.permit_role(&caller, name)?;
+        let Caller { actor, authority } = caller;
         let Some(account) = authority.account() else {
             return Ok(Permitted { actor, command, for_client: false });
         };
@@ -54,6 +49,18 @@ impl Control {
                 Err(error)
             }
         }
+    }
+
+    /// Whether the caller's role may have this operation at all, whatever it is to be done to.
+    pub(super) fn permit_role(&self, caller: &Caller, operation: &'static str) -> Result<()> {
+        let role = caller.authority.role();
+        // Deny is the default: what the table does not hold, nobody may have.
+        let audience = Operation::named(operation).map(|operation| operation.audience);
+        if audience.is_some_and(|audience| audience.includes(role)) {
+            return Ok(());
+        }
+        self.leave_refusal(&caller.actor, caller.authority, operation);
+        Err(ControlError::forbidden(format!("the role `{role}` may not do `{operation}`")))
     }
 
     fn leave_refusal(&self, actor: &Actor, authority: Authority, operation: &'static str) {

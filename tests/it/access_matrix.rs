@@ -3,11 +3,13 @@
 //! A change of a policy, of the catalogue or of deciding shows as a difference of that file. Where it is meant, run
 //! `GOLDEN=write cargo test --test it access_matrix` and look at what `git diff` shows.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use erp_access::domain::{PolicyName, Target};
 use erp_access::policy::{Allowed, Endpoint, Facts, Grants, PolicySet, PolicyStore, ScheduleUse};
 use jiff::Timestamp;
+
+use crate::support::golden;
 
 /// Times that tell schedules apart: in hours, at night, at a weekend, on a holiday.
 const TIMES: [(&str, &str); 4] = [
@@ -93,26 +95,9 @@ fn matrix(set: &PolicySet) -> String {
     text
 }
 
-#[expect(clippy::disallowed_methods, reason = "whoever runs the test says so in its environment")]
-fn is_to_be_written() -> bool {
-    std::env::var_os("GOLDEN").is_some_and(|value| value == "write")
-}
-
 #[test]
 fn the_access_that_the_shipped_policies_give_is_the_access_that_was_agreed() {
     let store = PolicyStore::open(&root().join("policies")).unwrap_or_else(|problems| panic!("{problems}"));
     let now = matrix(&store.current());
-    let file: &Path = &root().join("tests/golden/access.txt");
-    if is_to_be_written() {
-        std::fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
-        std::fs::write(file, &now).expect("written");
-    }
-    let agreed = std::fs::read_to_string(file).expect("tests/golden/access.txt");
-    let difference: Vec<String> = agreed
-        .lines()
-        .zip(now.lines())
-        .filter(|(agreed, now)| agreed != now)
-        .map(|(agreed, now)| format!("- {agreed}\n+ {now}"))
-        .collect();
-    assert!(agreed == now, "who may do what has changed (see the head of this test):\n{}", difference.join("\n"));
+    golden::assert_kept("tests/golden/access.txt", &now);
 }

@@ -12,6 +12,7 @@
 mod support;
 
 mod access_matrix;
+mod admin_api;
 mod audit;
 mod audit_rows;
 mod bodies;

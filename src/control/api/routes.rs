@@ -108,6 +108,8 @@ struct Asking<'a> {
 
 async fn answer(control: &Arc<Control>, caller: Caller, asking: Asking<'_>) -> Result<Response> {
     let Asking { operation, path, mut query, body, headers } = asking;
+    // Who may not have the operation learns nothing about what it takes.
+    control.permit_role(&caller, operation.name)?;
     let shape = Answer::of(operation);
     let page = match shape.shape {
         Shape::Pages(_) => Some(Page::taken_from(&mut query)?),

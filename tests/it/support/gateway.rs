@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use erp_access::app::{self, App, StartError, World};
 use erp_access::config::{Config, Environment, Sources};
 use erp_access::control::{AuditQuery, Bounds, Caller, Command, Control, ControlError, SecretText};
-use erp_access::domain::{Actor, CredentialId, ManualClock, Secret, SystemEntropy};
+use erp_access::domain::{Actor, CredentialId, ManualClock, OperatorKeyId, Role, Secret, SystemEntropy};
 use erp_access::proxy::Stop;
 use erp_access::store::StoreError;
 use serde_json::Value;
@@ -172,6 +172,8 @@ pub(crate) struct Gateway {
     pub(crate) address: SocketAddr,
     /// Where it is watched over.
     pub(crate) ops: Option<SocketAddr>,
+    /// Where operator keys open the admin API.
+    pub(crate) portal: Option<SocketAddr>,
     pub(crate) clock: ManualClock,
     pub(crate) folder: tempfile::TempDir,
     /// What must not be found in what it leaves behind.
@@ -192,11 +194,23 @@ impl Gateway {
             App::build(&config, &world)
         });
         let (address, ops) = (app.addresses()[0], app.ops_addresses().first().copied());
+        let portal = app.portal_addresses().first().copied();
         let (control, stop) = (Arc::clone(app.control()), app.stop());
         let running = std::thread::spawn(move || app.run().expect("runs"));
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-        Self { address, ops, clock, folder, used: Used::default(), control, stop, running: Some(running), runtime }
+        Self {
+            address,
+            ops,
+            portal,
+            clock,
+            folder,
+            used: Used::default(),
+            control,
+            stop,
+            running: Some(running),
+            runtime,
+        }
     }
 
     /// Stops the gateway and starts another on the same files.
@@ -275,6 +289,19 @@ impl Gateway {
             self.used.note(&text(key));
         }
         Issued { id: text("client_id").parse().expect("an id"), password: text("password"), api_key: text("api_key") }
+    }
+
+    /// Issues an operator key and gives its id and text.
+    pub(crate) fn operator_key(&self, role: Role, account: Option<&str>) -> (OperatorKeyId, String) {
+        let account = account.map(|name| name.parse().expect("a name"));
+        let name = format!("{role} of {account:?}");
+        let expires_at = "2027-06-30T00:00:00Z".parse().expect("a time");
+        let clients = Vec::new();
+        let issued =
+            self.operate(Command::OperatorKeyIssue { name, role, account, expires_at, clients }).expect("issued");
+        let text = |key: &str| issued[key].as_str().expect("a text").to_owned();
+        self.used.note(&text("api_key"));
+        (text("id").parse().expect("an id"), text("api_key"))
     }
 
     /// Asks for a token as `issued` would.

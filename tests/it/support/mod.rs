@@ -3,6 +3,7 @@
 pub(crate) mod certificates;
 pub(crate) mod erp;
 pub(crate) mod gateway;
+pub(crate) mod golden;
 pub(crate) mod http;
 pub(crate) mod http2;
 pub(crate) mod prepared;
