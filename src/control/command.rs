@@ -236,6 +236,7 @@ pub struct AuditQuery {
     /// Rows to which the ERP answered with one status.
     pub upstream_status: Option<u16>,
     /// Rows that took at least so many milliseconds.
+    #[schema(value_type = Option<u64>)]
     pub min_duration_ms: Option<u32>,
     /// Rows before this place.
     pub before: Option<i64>,

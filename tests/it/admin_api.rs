@@ -1,6 +1,7 @@
 //! The admin API over HTTP: who gets in, what each role may do, what a tenant sees, how its document fits.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use erp_access::control::{Command, OPERATIONS, Operation, description};
 use erp_access::domain::Role;
@@ -253,3 +254,47 @@ fn the_shipped_description_is_the_one_that_is_served() {
     let served = ask(&gateway, &key, "GET", "/v1/openapi.json", None).json();
     assert_eq!(served, serde_json::from_str::<Value>(&text).expect("JSON"));
 }
+
+/// The folder of Schemathesis; `None` where it is not installed.
+#[expect(clippy::disallowed_methods, reason = "the test script says where it is installed")]
+fn schemathesis() -> Option<PathBuf> {
+    let installed = std::env::var_os("ERP_ACCESS_TEST_SCHEMATHESIS").map(PathBuf::from);
+    if installed.is_none() {
+        eprintln!("SKIPPED: ERP_ACCESS_TEST_SCHEMATHESIS is not set: Schemathesis could not be installed");
+    }
+    installed
+}
+
+#[test]
+fn what_is_asked_at_random_is_answered_as_the_description_says() {
+    let Some(installed) = schemathesis() else { return };
+    let gateway = gateway();
+    gateway.issue("acme", &["order-reader"]);
+    let (_, key) = gateway.operator_key(Role::Admin, None);
+    let home = tempfile::tempdir().expect("a folder");
+    // The key is in a file, as it would be in a script: what is on a command line, every process sees.
+    let hooks = home.path().join("hooks.py");
+    let hook = format!(
+        "import schemathesis\n@schemathesis.auth()\nclass Key:\n    def get(self, case, context):\n        return {key:?}\n    def set(self, case, data, context):\n        case.headers = case.headers or {{}}\n        case.headers['x-api-key'] = data\n"
+    );
+    std::fs::write(&hooks, hook).expect("written");
+    let description = home.path().join("admin-api.json");
+    std::fs::write(&description, serde_json::to_vec(&erp_access::control::description()).expect("JSON"))
+        .expect("written");
+    let output = std::process::Command::new(installed.join("venv/bin/schemathesis"))
+        .current_dir(home.path())
+        .env("SCHEMATHESIS_HOOKS", "hooks")
+        .env("PYTHONPATH", home.path())
+        .args(["run", "admin-api.json", "--url", &format!("http://{}", portal(&gateway))])
+        .args(["--phases", "examples,coverage,fuzzing", "--max-examples", "10", "--seed", "7", "--workers", "1"])
+        .args(["--checks", CHECKS, "--continue-on-failure", "--suppress-health-check", "all", "--no-color"])
+        .output()
+        .expect("runs");
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{told}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!told.contains("Rate limited"), "{told}");
+    assert!(gateway.audit("change", 1).len() > 10, "some of it did something");
+}
+
+const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,\
+    response_schema_conformance,negative_data_rejection,unsupported_method";

@@ -25,6 +25,8 @@ pub(super) enum Shape {
     Pages(&'static [&'static str]),
     /// A list that says itself where the next page begins.
     Newest,
+    /// A list that is never long.
+    Whole,
 }
 
 impl Answer {
@@ -55,6 +57,7 @@ impl Answer {
             "upstream-show" | "upstream-login" => one("UpstreamSession"),
             "audit-search" => Self { shape: Shape::Newest, ..one("AuditRow") },
             "audit-show" => one("AuditRow"),
+            "audit-stats" => Self { shape: Shape::Whole, ..one("Object") },
             "status" => one("Status"),
             _ => one("Object"),
         }
@@ -194,6 +197,7 @@ pub(super) fn schema_of(answer: Answer) -> RefOr<Schema> {
     let item = Ref::from_schema_name(answer.schema);
     match answer.shape {
         Shape::One => item.into(),
+        Shape::Whole => ArrayBuilder::new().items(item).into(),
         Shape::Pages(_) | Shape::Newest => {
             let next = ObjectBuilder::new()
                 .schema_type(SchemaType::Array(vec![Type::String, Type::Null]))

@@ -82,8 +82,6 @@ impl KeyDoor {
     }
 
     fn caller(&self, headers: &HeaderMap, from: SocketAddr) -> Result<Caller, Refusal> {
-        let now = self.control.clock.monotonic();
-        self.failures.check(from.ip(), now).map_err(Refusal::Throttled)?;
         let mut presented = headers.get_all("x-api-key").iter();
         let text = match (presented.next(), presented.next()) {
             (Some(one), None) => one.to_str().unwrap_or_default(),
@@ -92,11 +90,18 @@ impl KeyDoor {
         };
         let key = IssuedSecret::parse(IssuedKind::ApiKey, text).ok();
         let caller = key.and_then(|key| self.control.caller_with(&key, from.ip()));
-        caller.ok_or_else(|| {
-            self.failures.failed(from.ip(), now);
-            self.leave_row(from);
-            Refusal::Unknown
-        })
+        // A key cannot be guessed; what is slowed down is the noise, so the right key passes whoever else knocks.
+        caller.ok_or_else(|| self.refused(from))
+    }
+
+    fn refused(&self, from: SocketAddr) -> Refusal {
+        let now = self.control.clock.monotonic();
+        if let Err(wait) = self.failures.check(from.ip(), now) {
+            return Refusal::Throttled(wait);
+        }
+        self.failures.failed(from.ip(), now);
+        self.leave_row(from);
+        Refusal::Unknown
     }
 
     /// At most as many as the throttle lets through.

@@ -43,7 +43,7 @@ impl Page {
     pub(super) fn of(&self, list: Vec<Value>, shape: Shape) -> Value {
         let by = match shape {
             Shape::Pages(by) => by,
-            Shape::Newest | Shape::One => {
+            Shape::Newest | Shape::Whole | Shape::One => {
                 let full = list.len() >= self.limit;
                 let next = list.last().filter(|_| full).and_then(|row| row["seq"].as_i64()).map(|seq| seq.to_string());
                 return json!({ "items": list, "next": next });

@@ -114,7 +114,7 @@ async fn answer(control: &Arc<Control>, caller: Caller, asking: Asking<'_>) -> R
     let page = match shape.shape {
         Shape::Pages(_) => Some(Page::taken_from(&mut query)?),
         Shape::Newest => Some(Page::newest(&query)),
-        Shape::One => None,
+        Shape::One | Shape::Whole => None,
     };
     let command = request::command(operation, Parts { path, query, body })?;
     let once = match idempotency_key(headers)? {
