@@ -15,7 +15,7 @@ use erp_access::app::Core;
 use erp_access::audit::{ContentDescription, Entry, Kind, PreviewCollector, RedactionLists, Redactor};
 use erp_access::config::Upstream;
 use erp_access::control::{Bounds, Caller, Command, SecretText};
-use erp_access::directory::TokenEntry;
+use erp_access::directory::{CutInFlight, TokenEntry};
 use erp_access::domain::{
     AccountId, Actor, Clock as _, IssuedKind, IssuedSecret, PolicyName, Secret, SystemClock, SystemEntropy, Target,
     TokenId,
@@ -116,7 +116,12 @@ impl Scene {
             upstreams: upstreams.into_iter().map(|upstream| (upstream.name.clone(), Arc::new(upstream))).collect(),
             redactor: Arc::new(Redactor::new(&RedactionLists::default())),
             clock: world.clock,
-            rules: GateRules { head: LIMITS, body: None, api_key: ApiKeyOnRelay::Optional },
+            rules: GateRules {
+                head: LIMITS,
+                body: None,
+                api_key: ApiKeyOnRelay::Optional,
+                cut: CutInFlight::default(),
+            },
         });
         let bearer = format!("Bearer {}", secret.secret().expose());
         let headers = headers(&bearer);

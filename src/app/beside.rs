@@ -117,6 +117,7 @@ async fn housekeeping(control: &Arc<Control>, keep: Option<Duration>) {
         let control = Arc::clone(control);
         let done = tokio::task::spawn_blocking(move || {
             control.remove_ended_overrides();
+            control.remove_ended_kill_switches();
             control.forget_old_keys();
             control.copy_changes();
             control.auditor.write_folded();

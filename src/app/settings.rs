@@ -2,6 +2,7 @@
 
 use crate::audit::{self, AuditSettings, QueueSettings, Redactor};
 use crate::config::{self, Config};
+use crate::directory::{CutBy, CutInFlight};
 use crate::gate::{ApiKeyOnRelay, GateRules, HeadLimits};
 use crate::proxy::{Downstream, Settings};
 use crate::relay::PublicUrl;
@@ -63,6 +64,17 @@ pub(super) fn hashing_settings(config: &Config) -> HashingSettings {
     }
 }
 
+fn cut_by(change: config::CutBy) -> CutBy {
+    match change {
+        config::CutBy::Kill => CutBy::Kill,
+        config::CutBy::Suspend => CutBy::Suspend,
+        config::CutBy::Revoke => CutBy::Revoke,
+        config::CutBy::Disable => CutBy::Disable,
+        config::CutBy::Grant => CutBy::Grant,
+        config::CutBy::Policy => CutBy::Policy,
+    }
+}
+
 pub(super) fn gate_rules(config: &Config) -> GateRules {
     let limits = &config.gateway.limits;
     GateRules {
@@ -76,6 +88,7 @@ pub(super) fn gate_rules(config: &Config) -> GateRules {
             config::ApiKeyOnRelay::Optional => ApiKeyOnRelay::Optional,
             config::ApiKeyOnRelay::Required => ApiKeyOnRelay::Required,
         },
+        cut: CutInFlight::new(&config.gateway.cut_in_flight.iter().copied().map(cut_by).collect::<Vec<_>>()),
     }
 }
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 pub(super) use super::audit_arguments::Audit;
 pub(super) use super::operator_key_arguments::OperatorKey;
 pub(super) use super::policy_arguments::{Policy, PolicyImport, PolicyLint, PolicySchema, PolicyTest};
-pub(super) use super::schedule_arguments::Schedule;
+pub(super) use super::schedule_arguments::{Schedule, ahead};
 pub(super) use super::upstream_arguments::{Session, Upstream, UpstreamSecret};
 use crate::domain::{AccountName, CredentialId, LabelChange, PolicyName, TokenId};
 use crate::kill_switch::Scope;
@@ -294,6 +294,9 @@ pub enum Kill {
         /// Why; goes to the audit trail
         #[arg(long)]
         reason: String,
+        /// When it ends by itself: a moment, or how long from now, as in `90m`, `2h` or `3d` [default: when released]
+        #[arg(long, value_parser = ahead)]
+        until: Option<Timestamp>,
         /// Do not ask
         #[arg(long)]
         yes: bool,

@@ -219,14 +219,18 @@ fn operator_key(asking: &Asking, verb: OperatorKey) -> Result<ExitCode, Failure>
 
 fn kill(asking: &Asking, verb: Kill) -> Result<ExitCode, Failure> {
     match verb {
-        Kill::Engage { scope, message, reason, yes } => {
+        Kill::Engage { scope, message, reason, until, yes } => {
             output::confirm(yes, &format!("This stops `{scope}` now, requests in progress too."), "engage")?;
-            asking.print(Command::KillEngage { scope, message, reason }, &[])
+            asking.print(Command::KillEngage { scope, message, reason, until }, &[])
         }
         Kill::Release { scope, reason } => asking.print(Command::KillRelease { scope, reason }, &[]),
         Kill::Status => {
             let engaged = asking.ask(Command::KillStatus)?;
-            output::print(&engaged, &["scope", "engaged_at", "engaged_by", "reason", "message"], asking.output)?;
+            output::print(
+                &engaged,
+                &["scope", "engaged_at", "until", "engaged_by", "reason", "message"],
+                asking.output,
+            )?;
             let none = engaged.as_array().is_some_and(Vec::is_empty);
             Ok(if none { ExitCode::SUCCESS } else { ExitCode::from(DENIED) })
         }

@@ -78,7 +78,7 @@ impl From<Which> for Held {
 }
 
 /// A moment as written, or so long from now.
-fn ahead(text: &str) -> Result<Timestamp, String> {
+pub(super) fn ahead(text: &str) -> Result<Timestamp, String> {
     if let Ok(moment) = text.parse() {
         return Ok(moment);
     }

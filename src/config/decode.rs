@@ -46,6 +46,19 @@ pub(super) trait Choice: Copy + PartialEq + 'static {
     const WORDS: &'static [(&'static str, Self)];
 }
 
+fn word<T: Choice>(value: &T) -> &'static str {
+    T::WORDS.iter().find(|(_, meaning)| meaning == value).map_or("", |(word, _)| word)
+}
+
+fn meaning<T: Choice>(node: &Node) -> Result<T, Wrong> {
+    let given = scalar::text(node)?;
+    let found = T::WORDS.iter().find(|(word, _)| *word == given);
+    found.map(|(_, meaning)| *meaning).ok_or_else(|| {
+        let words: Vec<_> = T::WORDS.iter().map(|(word, _)| format!("`{word}`")).collect();
+        Wrong::new(format!("is none of {}", words.join(", ")))
+    })
+}
+
 /// Collects problems and settings.
 #[derive(Debug)]
 pub(super) struct Decoder<'t> {
@@ -240,20 +253,12 @@ impl<'n> Section<'_, 'n> {
     }
 
     pub(super) fn choice<T: Choice>(&self, name: &str, default: T) -> T {
-        let word = |value: &T| T::WORDS.iter().find(|(_, meaning)| meaning == value).map_or("", |(word, _)| word);
-        self.value(
-            name,
-            default,
-            |value| word(value).to_owned(),
-            |node| {
-                let given = scalar::text(node)?;
-                let found = T::WORDS.iter().find(|(word, _)| *word == given);
-                found.map(|(_, meaning)| *meaning).ok_or_else(|| {
-                    let words: Vec<_> = T::WORDS.iter().map(|(word, _)| format!("`{word}`")).collect();
-                    Wrong::new(format!("is none of {}", words.join(", ")))
-                })
-            },
-        )
+        self.value(name, default, |value| word(value).to_owned(), meaning)
+    }
+
+    /// A list of such words.
+    pub(super) fn choices<T: Choice>(&self, name: &str, default: Vec<T>) -> Vec<T> {
+        self.list(name, default, |value| word(value).to_owned(), meaning)
     }
 
     /// A path; a relative one starts at the folder of the configuration file.

@@ -25,8 +25,38 @@ pub struct Gateway {
     pub api_key_on_relay: ApiKeyOnRelay,
     /// Networks whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Which changes cut relays in progress.
+    pub cut_in_flight: Vec<CutBy>,
     /// Limits on what one client can take up.
     pub limits: Limits,
+}
+
+/// A change that may cut the relays in progress that it concerns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CutBy {
+    /// A kill switch is engaged.
+    Kill,
+    /// An account is suspended.
+    Suspend,
+    /// A credential set or a token is revoked.
+    Revoke,
+    /// A credential set is disabled.
+    Disable,
+    /// A grant is taken back.
+    Grant,
+    /// A policy's file is gone.
+    Policy,
+}
+
+impl Choice for CutBy {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("kill", Self::Kill),
+        ("suspend", Self::Suspend),
+        ("revoke", Self::Revoke),
+        ("disable", Self::Disable),
+        ("grant", Self::Grant),
+        ("policy", Self::Policy),
+    ];
 }
 
 /// Whether a relay must carry the x-api-key besides the token.
@@ -99,6 +129,7 @@ impl Gateway {
                 |net| scalar::quoted(&net.to_string()),
                 network,
             ),
+            cut_in_flight: section.choices("cut_in_flight", vec![CutBy::Kill, CutBy::Suspend, CutBy::Revoke]),
             limits: section.section("limits", Limits::read),
         }
     }

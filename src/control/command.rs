@@ -98,7 +98,14 @@ pub enum Command {
     /// Revokes an operator key, for good.
     OperatorKeyRevoke { id: OperatorKeyId },
     /// Engages a kill switch.
-    KillEngage { scope: Scope, message: Option<String>, reason: String },
+    KillEngage {
+        scope: Scope,
+        message: Option<String>,
+        reason: String,
+        /// When it ends by itself; without, it must be released.
+        #[schema(value_type = Option<String>, format = DateTime)]
+        until: Option<Timestamp>,
+    },
     /// Releases a kill switch.
     KillRelease { scope: Scope, reason: String },
     /// Says which kill switches are engaged.

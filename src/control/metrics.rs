@@ -46,7 +46,7 @@ pub(super) fn text(control: &Control) -> String {
     let warnings = control.policies.current().warnings().0.len();
     page.gauge("policy_warnings", "What is probably not meant in the policies in force.", "", warnings);
     let snapshot = control.directory.snapshot();
-    page.kill_switches(snapshot.kill_switches());
+    page.kill_switches(snapshot.kill_switches(), control.clock.now());
     page.overrides(snapshot.overrides(), control.clock.now());
     page.0
 }
@@ -99,7 +99,7 @@ impl Page {
     }
 
     /// By the kind of scope; a label with the name would take as many values as there are accounts.
-    fn kill_switches(&mut self, switches: &KillSwitches) {
+    fn kill_switches(&mut self, switches: &KillSwitches, now: Timestamp) {
         self.head("kill_switch_engaged", "Whether a kill switch of this kind is engaged.", "gauge");
         let kind = |scope: &Scope| match scope {
             Scope::All => "all",
@@ -108,7 +108,7 @@ impl Page {
             Scope::Upstream(_) => "upstream",
         };
         for wanted in ["all", "account", "policy", "upstream"] {
-            let engaged = switches.all().iter().any(|engaged| kind(&engaged.scope) == wanted);
+            let engaged = switches.in_force(now).any(|engaged| kind(&engaged.scope) == wanted);
             self.value("kill_switch_engaged", &format!("{{scope=\"{wanted}\"}}"), u8::from(engaged));
         }
     }
@@ -152,9 +152,10 @@ erp_access_audit_commit_seconds_count 4
             reason: "test".into(),
             by: "tester".into(),
             at: jiff::Timestamp::UNIX_EPOCH,
+            until: None,
         };
         let mut page = Page(String::new());
-        page.kill_switches(&KillSwitches::new(vec![engaged]));
+        page.kill_switches(&KillSwitches::new(vec![engaged]), Timestamp::UNIX_EPOCH);
         assert!(page.0.contains("erp_access_kill_switch_engaged{scope=\"account\"} 1\n"), "{}", page.0);
         assert!(page.0.contains("erp_access_kill_switch_engaged{scope=\"all\"} 0\n"), "{}", page.0);
         assert!(!page.0.contains("acme"), "{}", page.0);

@@ -41,6 +41,7 @@ use crate::upstream::Sessions;
 
 use caller::Permitted;
 use operator_keys::IssueKey;
+use state::Order;
 use upstreams::{NewSecrets, Whose};
 
 pub use api::{SocketRoles, Wire, description, read_problem};
@@ -178,7 +179,9 @@ impl Control {
             }
             Command::OperatorKeyList => Ok(self.list_operator_keys()),
             Command::OperatorKeyRevoke { id } => self.revoke_operator_key(actor, id),
-            Command::KillEngage { scope, message, reason } => self.engage(actor, scope, message, reason),
+            Command::KillEngage { scope, message, reason, until } => {
+                self.engage(actor, Order { scope, message, reason, until })
+            }
             Command::KillRelease { scope, reason } => self.release(actor, &scope, &reason),
             Command::KillStatus => Ok(self.kill_status()),
             Command::ScheduleShow => Ok(self.show_schedules()),

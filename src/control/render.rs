@@ -53,7 +53,7 @@ pub(super) fn token(token: &TokenEntry) -> Value {
 pub(super) fn engaged(engaged: &Engaged) -> Value {
     json!({
         "scope": engaged.scope, "reason": engaged.reason, "message": engaged.message, "engaged_by": engaged.by,
-        "engaged_at": engaged.at,
+        "engaged_at": engaged.at, "until": engaged.until,
     })
 }
 

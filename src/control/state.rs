@@ -1,5 +1,6 @@
 //! Kill switches, policies, status.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Control, ControlError, Result, render};
@@ -9,17 +10,39 @@ use crate::domain::Actor;
 use crate::kill_switch::{Engaged, Scope};
 use crate::policy::LoadedFile;
 
+/// What is to be stopped.
+#[derive(Debug)]
+pub(super) struct Order {
+    pub(super) scope: Scope,
+    pub(super) message: Option<String>,
+    pub(super) reason: String,
+    pub(super) until: Option<Timestamp>,
+}
+
 impl Control {
+    /// Removes kill switches that have ended by themselves.
+    pub fn remove_ended_kill_switches(&self) {
+        match self.directory.remove_ended_kill_switches(&self.by(&Actor::System)) {
+            Ok(0) => {}
+            Ok(count) => log::info!("{count} kill switches have ended"),
+            Err(error) => log::error!("kill switches that have ended could not be removed: {error}"),
+        }
+    }
+
     pub(super) fn by(&self, actor: &Actor) -> By {
         By { actor: actor.clone(), at: self.clock.now() }
     }
 
-    pub(super) fn engage(&self, actor: &Actor, scope: Scope, message: Option<String>, reason: String) -> Result<Value> {
+    pub(super) fn engage(&self, actor: &Actor, order: Order) -> Result<Value> {
+        let Order { scope, message, reason, until } = order;
         if reason.trim().is_empty() {
             return Err(ControlError::invalid("a kill switch needs a reason"));
         }
         let by = self.by(actor);
-        let engaged = Engaged { scope, message, reason, by: actor.to_string(), at: by.at };
+        if until.is_some_and(|until| until <= by.at) {
+            return Err(ControlError::invalid("the kill switch would have ended already"));
+        }
+        let engaged = Engaged { scope, message, reason, by: actor.to_string(), at: by.at, until };
         self.directory.engage(&by, engaged.clone())?;
         Ok(render::engaged(&engaged))
     }
@@ -30,7 +53,7 @@ impl Control {
     }
 
     pub(super) fn kill_status(&self) -> Value {
-        self.directory.snapshot().kill_switches().all().iter().map(render::engaged).collect()
+        self.directory.snapshot().kill_switches().in_force(self.clock.now()).map(render::engaged).collect()
     }
 
     pub(super) fn reload_policies(&self, actor: &Actor) -> Result<Value> {
@@ -49,7 +72,7 @@ impl Control {
         let policies = self.policies.current();
         let problems = self.policies.problems();
         let audit = self.auditor.health();
-        let api = match (snapshot.kill_switches().global(), super::default_schedule(&policies)) {
+        let api = match (snapshot.kill_switches().global(self.clock.now()), super::default_schedule(&policies)) {
             (Some(_), _) => "stopped by kill switch",
             (None, Some((name, schedule))) => self.state_of(&name, schedule),
             (None, None) => "closed: there is no default schedule",

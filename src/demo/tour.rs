@@ -66,7 +66,8 @@ pub(super) async fn take(stage: &Stage, clock: &ManualClock) -> Result<Report, D
 
     tour.heading("An operator engages the kill switch, and releases it");
     let message = Some("Stock-taking until 14:00".to_owned());
-    tour.operate(Command::KillEngage { scope: Scope::All, message, reason: "the guided tour".into() }).await?;
+    tour.operate(Command::KillEngage { scope: Scope::All, message, reason: "the guided tour".into(), until: None })
+        .await?;
     let answer = tour.relay(Method::GET, "/v1/customers").await?;
     tour.expect("GET /v1/customers", &answer, 503, "kill_switch_engaged");
     tour.operate(Command::KillRelease { scope: Scope::All, reason: "the guided tour goes on".into() }).await?;

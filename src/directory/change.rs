@@ -295,6 +295,27 @@ impl Directory {
         })
     }
 
+    /// Removes kill switches whose time is over; each leaves its entry in the stream of changes. They have stopped
+    /// nothing since then.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn remove_ended_kill_switches(&self, by: &By) -> Result<usize> {
+        self.with_lock(|snapshot| {
+            let ended: Vec<Engaged> = snapshot.kill_switches().over(by.at).cloned().collect();
+            for engaged in &ended {
+                let entry = entry(by, "kill.end", engaged.scope.to_string());
+                let entry = entry.changed(detail::switch(engaged), Value::Null);
+                self.commit(&entry, |tx| tx.delete_kill_switch(&engaged.scope))?;
+                self.swap(|snapshot| {
+                    let left = snapshot.kill_switches().without(&engaged.scope);
+                    snapshot.put_kill_switches(left);
+                });
+            }
+            Ok(ended.len())
+        })
+    }
+
     /// Adds a portal user.
     ///
     /// # Errors

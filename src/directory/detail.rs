@@ -44,8 +44,8 @@ pub(super) fn token(token: &TokenEntry) -> Value {
 }
 
 pub(super) fn switch(engaged: &Engaged) -> Value {
-    let Engaged { message, reason, by, at, .. } = engaged;
-    json!({ "message": message, "reason": reason, "by": by, "at": at })
+    let Engaged { message, reason, by, at, until, .. } = engaged;
+    json!({ "message": message, "reason": reason, "by": by, "at": at, "until": until })
 }
 
 pub(super) fn held(held: &Override) -> Value {

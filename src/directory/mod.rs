@@ -69,6 +69,56 @@ pub enum Cut {
     Suspended,
     /// The token or its credential set was revoked or disabled.
     Revoked,
+    /// The policy that allowed it is no longer granted.
+    NotGranted,
+}
+
+/// A change that may cut the relays in progress that it concerns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CutBy {
+    /// A kill switch is engaged.
+    Kill,
+    /// An account is suspended.
+    Suspend,
+    /// A credential set or a token is revoked.
+    Revoke,
+    /// A credential set is disabled.
+    Disable,
+    /// A grant is taken back.
+    Grant,
+    /// A policy's file is gone.
+    Policy,
+}
+
+/// The changes that cut relays in progress; the others let them end. None of them lets a new one begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CutInFlight(u8);
+
+impl CutInFlight {
+    /// These do.
+    #[must_use]
+    pub fn new(changes: &[CutBy]) -> Self {
+        Self(changes.iter().fold(0, |set, change| set | change.bit()))
+    }
+
+    /// Whether this change does.
+    #[must_use]
+    pub const fn by(self, change: CutBy) -> bool {
+        self.0 & change.bit() != 0
+    }
+}
+
+impl CutBy {
+    const fn bit(self) -> u8 {
+        match self {
+            Self::Kill => 1,
+            Self::Suspend => 2,
+            Self::Revoke => 4,
+            Self::Disable => 8,
+            Self::Grant => 16,
+            Self::Policy => 32,
+        }
+    }
 }
 
 impl Directory {
@@ -125,25 +175,35 @@ impl Directory {
         self.tokens.len()
     }
 
-    /// Whether a right to relay still holds.
+    /// Whether a right to relay still holds, as far as the changes that cut relays in progress are concerned.
     ///
     /// # Errors
     /// The change that ended it.
-    pub fn still_permitted(&self, holder: &Holder<'_>, now: Timestamp) -> Result<(), Cut> {
+    pub fn still_permitted(&self, holder: &Holder<'_>, cutting: CutInFlight, now: Timestamp) -> Result<(), Cut> {
         let snapshot = self.snapshot();
-        if let Some(engaged) = snapshot.kill_switches().hit(holder.account, holder.policy, holder.upstream) {
+        let Holder { principal, account: name, policy, upstream } = *holder;
+        if cutting.by(CutBy::Kill)
+            && let Some(engaged) = snapshot.kill_switches().hit(name, policy, upstream, now)
+        {
             return Err(Cut::KillSwitch(Box::new(engaged.clone())));
         }
-        let account = snapshot.account(holder.principal.account).ok_or(Cut::Revoked)?;
-        if matches!(account.state, AccountState::Suspended { .. }) {
+        // What is gone was revoked before.
+        let account = snapshot.account(principal.account).ok_or(Cut::Revoked)?;
+        if cutting.by(CutBy::Suspend) && matches!(account.state, AccountState::Suspended { .. }) {
             return Err(Cut::Suspended);
         }
-        let credential = snapshot.credential(holder.principal.credential).ok_or(Cut::Revoked)?;
-        if credential.state != CredentialState::Active {
-            return Err(Cut::Revoked);
+        let credential = snapshot.credential(principal.credential).ok_or(Cut::Revoked)?;
+        if cutting.by(CutBy::Grant)
+            && policy.is_some_and(|policy| !credential.grants.iter().any(|grant| grant.policy == *policy))
+        {
+            return Err(Cut::NotGranted);
         }
-        // A token may expire while its request is served; it may not be revoked.
-        let _ = now;
-        if self.tokens.was_revoked(holder.principal.token) { Err(Cut::Revoked) } else { Ok(()) }
+        // A token may expire while its request is served; it may not be revoked. Disabling ends tokens too.
+        let ended = match credential.state {
+            CredentialState::Disabled => cutting.by(CutBy::Disable),
+            CredentialState::Revoked => cutting.by(CutBy::Revoke),
+            CredentialState::Active => cutting.by(CutBy::Revoke) && self.tokens.was_revoked(principal.token),
+        };
+        if ended { Err(Cut::Revoked) } else { Ok(()) }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::*;
-use crate::domain::{AccountId, Actor, Labels, ScheduleName, SystemEntropy, TokenId, UserId};
+use crate::domain::{AccountId, Actor, Authority, Labels, ScheduleName, SystemEntropy, TokenId, UserId};
 use crate::kill_switch::Scope;
 use crate::schedule::{Held, Override};
 use crate::secrets::{AppKey, HashPurpose, KeyRing};
@@ -82,7 +82,16 @@ fn everything(directory: &Directory, ring: &KeyRing) {
         reason: "inventory".into(),
         by: "operator:tester".into(),
         at: by.at,
+        until: None,
     };
+    let briefly = Engaged {
+        scope: "account:acme".parse().expect("a scope"),
+        until,
+        reason: "for-a-minute".into(),
+        ..engaged.clone()
+    };
+    directory.engage(&by, briefly).expect("engaged");
+    directory.remove_ended_kill_switches(&By { at: until.expect("an end"), ..by.clone() }).expect("removed");
     directory.engage(&by, engaged).expect("engaged");
     directory.release(&by, &Scope::All, "inventory-is-over").expect("released");
     overrides_of_a_schedule(directory);
@@ -95,6 +104,15 @@ fn everything(directory: &Directory, ring: &KeyRing) {
         created_at: by.at,
     };
     directory.create_user(&by, &user).expect("created");
+    let new = NewOperatorKey {
+        name: "ticket-system".into(),
+        authority: Authority::Client(account.id),
+        hash: hash(ring, b"operator-key"),
+        clients: vec!["10.0.0.0/8".parse().expect("a network")],
+        expires_at: Timestamp::from_second(3600).expect("a time"),
+    };
+    let (key, _) = directory.issue_operator_key(&by, new).expect("issued");
+    directory.revoke_operator_key(&by, key.id).expect("revoked");
     secrets_at_an_upstream(directory, account.id);
 }
 
@@ -180,7 +198,16 @@ fn every_change_records_what_was_and_what_is_and_no_secret() {
         changes.iter().filter_map(|change| detail(change)["reason"].as_str().map(str::to_owned)).collect();
     assert_eq!(
         reasons,
-        ["late-payment", "inventory", "inventory-is-over", "held-open", "held-open", "held-closed", "counted-already",]
+        [
+            "late-payment",
+            "for-a-minute",
+            "inventory",
+            "inventory-is-over",
+            "held-open",
+            "held-open",
+            "held-closed",
+            "counted-already",
+        ]
     );
 }
 

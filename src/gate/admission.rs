@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::audit::{OpenRow, Outcome, Step};
 use crate::config::Upstream;
-use crate::directory::{Cut, Holder};
+use crate::directory::{Cut, CutBy, Holder};
 use crate::domain::{Code, EndpointId, PolicyName, Principal, RequestId};
 use crate::policy::Obligations;
 use crate::upstream::{AccountRef, SessionError, UpstreamSession};
@@ -28,6 +28,8 @@ pub(super) struct Relay {
     obligations: Obligations,
     /// The directory's change counter before the decision began.
     epoch: u64,
+    /// The generation of the policies that allowed it.
+    generation: u64,
 }
 
 impl Relay {
@@ -51,6 +53,7 @@ impl Relay {
             target: permitted.upstream_target,
             obligations: permitted.allowed.obligations().clone(),
             epoch: known.running.epoch,
+            generation: permitted.generation,
         })
     }
 }
@@ -133,6 +136,7 @@ impl Admission {
     /// # Errors
     /// When a kill switch, a suspension or a revocation has ended it.
     pub fn still_holds(&mut self, gate: &Gate) -> Result<(), CutOff> {
+        self.policies_are_there(gate)?;
         let epoch = gate.directory.epoch();
         if epoch == self.relay.epoch {
             return Ok(());
@@ -144,11 +148,27 @@ impl Admission {
             upstream: &self.relay.upstream.name,
         };
         let now = gate.clock.now();
-        gate.directory.still_permitted(&holder(self.relay.policies.first()), now).map_err(CutOff::from)?;
+        gate.directory
+            .still_permitted(&holder(self.relay.policies.first()), gate.rules.cut, now)
+            .map_err(CutOff::from)?;
         for policy in self.relay.policies.iter().skip(1) {
-            gate.directory.still_permitted(&holder(Some(policy)), now).map_err(CutOff::from)?;
+            gate.directory.still_permitted(&holder(Some(policy)), gate.rules.cut, now).map_err(CutOff::from)?;
         }
         self.relay.epoch = epoch;
+        Ok(())
+    }
+
+    /// Where a policy that is gone cuts what it allowed.
+    fn policies_are_there(&mut self, gate: &Gate) -> Result<(), CutOff> {
+        if !gate.rules.cut.by(CutBy::Policy) || gate.policies.generation() == self.relay.generation {
+            return Ok(());
+        }
+        let policies = gate.policies.current();
+        if let Some(gone) = self.relay.policies.iter().find(|policy| policies.policy(policy).is_none()) {
+            let reason = format!("the policy `{gone}` is gone");
+            return Err(CutOff { code: Code::NotPermitted, reason });
+        }
+        self.relay.generation = policies.generation();
         Ok(())
     }
 
@@ -177,10 +197,13 @@ impl From<Cut> for CutOff {
     fn from(cut: Cut) -> Self {
         match cut {
             Cut::KillSwitch(engaged) => {
-                let denial = Denial::stopped(Step::KillSwitch, &engaged);
+                let denial = Denial::stopped(Step::KillSwitch, &engaged, engaged.at);
                 Self { code: denial.code, reason: denial.reason.into_owned() }
             }
             Cut::Suspended => Self { code: Code::AccountSuspended, reason: "the account was suspended".into() },
+            Cut::NotGranted => {
+                Self { code: Code::NotPermitted, reason: "the policy that allowed it is no longer granted".into() }
+            }
             Cut::Revoked => {
                 Self { code: Code::TokenInvalid, reason: "the token or its credential set was revoked".into() }
             }

@@ -96,9 +96,11 @@ impl Denial {
     }
 
     /// The denial of an engaged kill switch: the reason for the operator, the message for the client.
-    pub fn stopped(step: Step, engaged: &Engaged) -> Self {
+    pub fn stopped(step: Step, engaged: &Engaged, now: Timestamp) -> Self {
         let reason = format!("engaged for `{}` by {} at {}: {}", engaged.scope, engaged.by, engaged.at, engaged.reason);
-        let mut denial = Self::new(step, Code::KillSwitchEngaged, reason).retry_after(Duration::from_mins(1));
+        let ends_in = engaged.until.and_then(|until| Duration::try_from(until.duration_since(now)).ok());
+        let wait = ends_in.unwrap_or(Duration::from_mins(1)).max(Duration::from_secs(1));
+        let mut denial = Self::new(step, Code::KillSwitchEngaged, reason).retry_after(wait);
         denial.public.message.clone_from(&engaged.message);
         denial
     }

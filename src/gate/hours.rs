@@ -65,7 +65,7 @@ impl Gate {
                 },
             };
             let name = allowing.policy().map(|policy| policy.name());
-            if let Some(engaged) = snapshot.kill_switches().hit(account, name, allowed.upstream()) {
+            if let Some(engaged) = snapshot.kill_switches().hit(account, name, allowed.upstream(), now) {
                 killed.get_or_insert((allowing, state, engaged));
                 continue;
             }
@@ -77,7 +77,7 @@ impl Gate {
             (Some((allowing, state, engaged)), _) => {
                 trail.schedule(state);
                 trail.stopped_by(engaged);
-                (allowing, Denial::stopped(Step::ScopedKillSwitch, engaged))
+                (allowing, Denial::stopped(Step::ScopedKillSwitch, engaged, now))
             }
             (None, Some((allowing, (denial, state)))) => {
                 trail.schedule(state);

@@ -34,7 +34,7 @@ use jiff::Timestamp;
 
 use crate::audit::{AuditUnavailable, Auditor, Entry, Redactor, Step};
 use crate::config::Upstream;
-use crate::directory::Directory;
+use crate::directory::{CutInFlight, Directory};
 use crate::domain::{Clock, Code, RequestId, UpstreamName};
 use crate::policy::PolicyStore;
 use crate::secrets::KeyRing;
@@ -96,6 +96,8 @@ pub struct GateRules {
     pub body: Option<u64>,
     /// Whether the x-api-key must come with each relay.
     pub api_key: ApiKeyOnRelay,
+    /// Which changes cut relays in progress.
+    pub cut: CutInFlight,
 }
 
 /// Whether the x-api-key must come with each relay. Where it is sent it must always match.

@@ -20,6 +20,8 @@ pub(super) struct Permitted<'a> {
     /// The further operations of a batch.
     pub(super) others: Vec<Allowed>,
     pub(super) upstream_target: String,
+    /// The generation of the policies that were asked.
+    pub(super) generation: u64,
 }
 
 impl Permitted<'_> {
@@ -50,7 +52,7 @@ impl Gate {
         let sent = head.target().query();
         let forced = self.owed(&known, &allowed)?.forced_query(sent);
         let upstream_target = first.upstream_target(forced.as_deref().or(sent));
-        Ok(Permitted { known, allowed, others, upstream_target })
+        Ok(Permitted { known, allowed, others, upstream_target, generation: policies.generation() })
     }
 }
 

@@ -43,10 +43,10 @@ impl Gate {
     pub(super) fn not_stopped<'a>(&self, request: Request<'a>, trail: &mut Trail) -> Result<Running<'a>, Denial> {
         let epoch = self.directory.epoch();
         let snapshot = self.directory.snapshot();
-        if let Some(engaged) = snapshot.kill_switches().global() {
+        if let Some(engaged) = snapshot.kill_switches().global(request.asked.now) {
             self.name_actor(&request, trail);
             trail.stopped_by(engaged);
-            return Err(Denial::stopped(Step::KillSwitch, engaged));
+            return Err(Denial::stopped(Step::KillSwitch, engaged, request.asked.now));
         }
         trail.passed(Step::KillSwitch, "not engaged");
         trail.not_stopped();

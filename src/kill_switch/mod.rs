@@ -97,6 +97,16 @@ pub struct Engaged {
     pub by: String,
     /// When.
     pub at: Timestamp,
+    /// When it ends by itself; without, it must be released.
+    pub until: Option<Timestamp>,
+}
+
+impl Engaged {
+    /// Whether it stops anything at this moment.
+    #[must_use]
+    pub fn is_in_force(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| until > now)
+    }
 }
 
 /// The kill switches that are engaged.
@@ -112,19 +122,23 @@ impl KillSwitches {
         Self { engaged }
     }
 
-    /// All that are engaged.
-    #[must_use]
-    pub fn all(&self) -> &[Engaged] {
-        &self.engaged
+    /// All that are in force at this moment.
+    pub fn in_force(&self, now: Timestamp) -> impl Iterator<Item = &Engaged> {
+        self.engaged.iter().filter(move |engaged| engaged.is_in_force(now))
+    }
+
+    /// Those that have ended by themselves.
+    pub fn over(&self, now: Timestamp) -> impl Iterator<Item = &Engaged> {
+        self.engaged.iter().filter(move |engaged| !engaged.is_in_force(now))
     }
 
     /// The one that stops everything.
     #[must_use]
-    pub fn global(&self) -> Option<&Engaged> {
-        self.engaged.iter().find(|engaged| engaged.scope == Scope::All)
+    pub fn global(&self, now: Timestamp) -> Option<&Engaged> {
+        self.in_force(now).find(|engaged| engaged.scope == Scope::All)
     }
 
-    /// The one of exactly this scope.
+    /// The one of exactly this scope, over or not.
     #[must_use]
     pub fn of(&self, scope: &Scope) -> Option<&Engaged> {
         self.engaged.iter().find(|engaged| engaged.scope == *scope)
@@ -132,8 +146,14 @@ impl KillSwitches {
 
     /// One that stops a request of this account, allowed by this policy, for this upstream.
     #[must_use]
-    pub fn hit(&self, account: &AccountName, policy: Option<&PolicyName>, upstream: &UpstreamName) -> Option<&Engaged> {
-        self.engaged.iter().find(|engaged| match &engaged.scope {
+    pub fn hit(
+        &self,
+        account: &AccountName,
+        policy: Option<&PolicyName>,
+        upstream: &UpstreamName,
+        now: Timestamp,
+    ) -> Option<&Engaged> {
+        self.in_force(now).find(|engaged| match &engaged.scope {
             Scope::All => true,
             Scope::Account(name) => name == account,
             Scope::Policy(name) => policy == Some(name),
@@ -162,14 +182,23 @@ mod tests {
 
     fn engaged(scope: &str) -> Engaged {
         let scope = scope.parse().expect("a scope");
-        Engaged { scope, message: None, reason: "test".into(), by: "test".into(), at: Timestamp::UNIX_EPOCH }
+        Engaged {
+            scope,
+            message: None,
+            reason: "test".into(),
+            by: "test".into(),
+            at: Timestamp::UNIX_EPOCH,
+            until: None,
+        }
     }
 
     fn hits(scope: &str) -> bool {
         let switches = KillSwitches::default().with(engaged(scope));
         let (account, policy, upstream) = ("acme".parse(), "reader".parse(), "erp".parse());
         let policy = policy.expect("a name");
-        switches.hit(&account.expect("a name"), Some(&policy), &upstream.expect("a name")).is_some()
+        switches
+            .hit(&account.expect("a name"), Some(&policy), &upstream.expect("a name"), Timestamp::UNIX_EPOCH)
+            .is_some()
     }
 
     #[test]
@@ -186,8 +215,18 @@ mod tests {
     fn what_is_released_is_no_longer_engaged() {
         let switches = KillSwitches::default().with(engaged("all")).with(engaged("account:acme"));
         let left = switches.without(&Scope::All);
-        assert!(left.global().is_none());
-        assert_eq!(left.all().len(), 1);
+        assert!(left.global(Timestamp::UNIX_EPOCH).is_none());
+        assert_eq!(left.in_force(Timestamp::UNIX_EPOCH).count(), 1);
+    }
+
+    #[test]
+    fn a_switch_with_an_end_stops_nothing_from_then_on() {
+        let until = Timestamp::from_second(60).expect("a time");
+        let switches = KillSwitches::default().with(Engaged { until: Some(until), ..engaged("all") });
+        let last = Timestamp::from_microsecond(59_999_999).expect("a time");
+        assert!(switches.global(last).is_some());
+        assert!(switches.global(until).is_none());
+        assert_eq!((switches.in_force(until).count(), switches.over(until).count()), (0, 1));
     }
 
     #[test]

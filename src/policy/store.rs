@@ -69,6 +69,12 @@ impl PolicyStore {
         self.current.load_full()
     }
 
+    /// The number of the generation in force.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.current.load().generation()
+    }
+
     /// The folder.
     #[must_use]
     pub fn folder(&self) -> &Path {

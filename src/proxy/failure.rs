@@ -72,9 +72,9 @@ pub(super) async fn answer(gateway: &Gateway, session: &mut Session, error: &Err
     }
     let mut denial = Denial::new(Step::UpstreamSession, *code, detail.clone());
     if *code == Code::KillSwitchEngaged
-        && let Some(engaged) = gateway.gate.directory.snapshot().kill_switches().global()
+        && let Some(engaged) = gateway.gate.directory.snapshot().kill_switches().global(gateway.gate.clock.now())
     {
-        denial = Denial::stopped(Step::KillSwitch, engaged);
+        denial = Denial::stopped(Step::KillSwitch, engaged, gateway.gate.clock.now());
     }
     let answer = Answer::problem(exchange.admission.id(), &denial);
     let status = answer.status.as_u16();

@@ -104,7 +104,7 @@ fn status(gateway: &Gateway, id: RequestId) -> Answer {
         let schedule = policies.schedule(&name)?;
         Some(snapshot.overrides().state(&name, schedule, now))
     });
-    let body = match (snapshot.kill_switches().global(), state) {
+    let body = match (snapshot.kill_switches().global(now), state) {
         (Some(engaged), _) => json!({ "state": "stopped", "cause": "operator_control", "message": engaged.message }),
         (None, Some(State::Open { until })) => json!({ "state": "open", "until": until }),
         (None, Some(State::Closed { opens_at })) => {

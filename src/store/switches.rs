@@ -13,7 +13,7 @@ impl Store {
     pub fn kill_switches(&self) -> Result<Vec<Engaged>, StoreError> {
         let connection = self.connection()?;
         let mut statement = connection
-            .prepare("SELECT scope, message, reason, engaged_by, engaged_at FROM kill_switch ORDER BY scope")?;
+            .prepare("SELECT scope, message, reason, engaged_by, engaged_at, until FROM kill_switch ORDER BY scope")?;
         let rows = statement.query_map([], |row| {
             let scope: String = row.get(0)?;
             Ok(Engaged {
@@ -22,6 +22,7 @@ impl Store {
                 reason: row.get(2)?,
                 by: row.get(3)?,
                 at: from_sql(row.get(4)?),
+                until: row.get::<_, Option<_>>(5)?.map(from_sql),
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -35,10 +36,18 @@ impl ChangeTransaction<'_> {
     /// On a fault of the database.
     pub fn put_kill_switch(&self, engaged: &Engaged) -> Result<(), StoreError> {
         self.connection().execute(
-            "INSERT INTO kill_switch (scope, message, reason, engaged_by, engaged_at) VALUES (?1, ?2, ?3, ?4, ?5)
+            "INSERT INTO kill_switch (scope, message, reason, engaged_by, engaged_at, until)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
              ON CONFLICT (scope) DO UPDATE SET message = excluded.message, reason = excluded.reason,
-                engaged_by = excluded.engaged_by, engaged_at = excluded.engaged_at",
-            params![engaged.scope.to_string(), engaged.message, engaged.reason, engaged.by, to_sql(engaged.at)],
+                engaged_by = excluded.engaged_by, engaged_at = excluded.engaged_at, until = excluded.until",
+            params![
+                engaged.scope.to_string(),
+                engaged.message,
+                engaged.reason,
+                engaged.by,
+                to_sql(engaged.at),
+                engaged.until.map(to_sql),
+            ],
         )?;
         Ok(())
     }

@@ -23,9 +23,9 @@ impl TokenEndpoint {
     pub(super) async fn authenticate(&self, asked: &TokenAsked<'_>, row: &mut AttemptRow) -> Result<Client, Denial> {
         let snapshot = self.directory.snapshot();
         // No password is hashed while the kill switch is engaged.
-        if let Some(engaged) = snapshot.kill_switches().global() {
+        if let Some(engaged) = snapshot.kill_switches().global(asked.now) {
             row.stopped_by(engaged);
-            return Err(Denial::stopped(Step::KillSwitch, engaged));
+            return Err(Denial::stopped(Step::KillSwitch, engaged, asked.now));
         }
         row.not_stopped();
         let address = asked.client.map(network);

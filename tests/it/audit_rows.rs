@@ -37,7 +37,9 @@ impl Scene {
 
     fn engage(&self, scope: &str) {
         let scope = scope.parse().expect("a scope");
-        self.gateway.operate(Command::KillEngage { scope, message: None, reason: "test".into() }).expect("engaged");
+        self.gateway
+            .operate(Command::KillEngage { scope, message: None, reason: "test".into(), until: None })
+            .expect("engaged");
     }
 }
 

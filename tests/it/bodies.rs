@@ -257,7 +257,7 @@ fn each_part_of_a_batch_has_its_own_hours_kill_switch_and_limit() {
     scene.denied(&scene.rpc(&many), Code::RateLimited, "limits", "the batch has 4 operations");
 
     let scope: erp_access::kill_switch::Scope = "policy:writer".parse().expect("a scope");
-    let engage = Command::KillEngage { scope: scope.clone(), message: None, reason: "test".into() };
+    let engage = Command::KillEngage { scope: scope.clone(), message: None, reason: "test".into(), until: None };
     scene.gateway.operate(engage).expect("engaged");
     scene.denied(&scene.rpc(&mixed), Code::KillSwitchEngaged, "scoped_kill_switch", "policy:writer");
     scene.gateway.operate(Command::KillRelease { scope, reason: "test".into() }).expect("released");

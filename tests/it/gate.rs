@@ -109,7 +109,7 @@ fn two_ways_to_tell_where_the_body_ends_are_refused_not_repaired() {
 fn the_kill_switch_stops_everything_and_the_row_still_names_the_actor() {
     let scene = Scene::new();
     let message = Some("stock-taking".to_owned());
-    scene.operate(Command::KillEngage { scope: Scope::All, message, reason: "test".into() });
+    scene.operate(Command::KillEngage { scope: Scope::All, message, reason: "test".into(), until: None });
     let response = scene.get("/v1/orders");
     let row = scene.denied(&response, Code::KillSwitchEngaged, "kill_switch");
     assert_eq!(row["credential"].as_str(), Some(scene.issued.id.to_string().as_str()));
@@ -304,12 +304,12 @@ fn a_scoped_kill_switch_stops_its_scope_only() {
     for scope in ["account:acme", "policy:order-reader", "upstream:erp"] {
         let scene = Scene::new();
         let scope: Scope = scope.parse().expect("a scope");
-        scene.operate(Command::KillEngage { scope: scope.clone(), message: None, reason: "test".into() });
+        scene.operate(Command::KillEngage { scope: scope.clone(), message: None, reason: "test".into(), until: None });
         scene.denied(&scene.get("/v1/orders"), Code::KillSwitchEngaged, "scoped_kill_switch");
     }
     let scene = Scene::new();
     let scope = "account:other".parse().expect("a scope");
-    scene.operate(Command::KillEngage { scope, message: None, reason: "test".into() });
+    scene.operate(Command::KillEngage { scope, message: None, reason: "test".into(), until: None });
     assert_eq!(scene.get("/v1/orders").status, 200);
 }
 

@@ -57,7 +57,9 @@ fn tokens_kill_switch_and_upstream_session_survive_a_restart() {
     let (gateway, token) = start(&erp);
     assert_eq!(gateway.get(&token, "/v1/customers").status, 200);
     assert_eq!(erp.sign_ins(), 1);
-    gateway.operate(Command::KillEngage { scope: Scope::All, message: None, reason: "test".into() }).expect("engaged");
+    gateway
+        .operate(Command::KillEngage { scope: Scope::All, message: None, reason: "test".into(), until: None })
+        .expect("engaged");
     let gateway = gateway.restart();
     assert_eq!(gateway.get(&token, "/v1/customers").code(), "kill_switch_engaged");
     gateway.operate(Command::KillRelease { scope: Scope::All, reason: "test".into() }).expect("released");
@@ -128,21 +130,31 @@ fn a_new_secret_is_used_by_the_next_request() {
 
 /// What an operator does while a large answer is on its way.
 fn cut_by(act: impl FnOnce(&Gateway)) {
+    assert_eq!(end_of_a_relay("", act), "cut");
+}
+
+/// The same where these changes cut; how the relay ends, and that all of its bytes came unless it was cut.
+pub(crate) fn end_of_a_relay(cut_in_flight: &str, act: impl FnOnce(&Gateway)) -> String {
+    // Large enough that the change is made while it is on its way.
+    const BYTES: usize = 20 << 20;
     let erp = little_erp();
-    let (gateway, token) = start(&erp);
+    let gateway = setup(&erp).gateway(cut_in_flight).start();
+    gateway.set_password("gateway", PASSWORD);
+    let token = gateway.token(&gateway.issue("acme", &["everything"]));
     let mut connection = Connection::open(gateway.address);
     let bearer = format!("Bearer {token}");
-    let request = http::render("GET", "/v1/large?bytes=1073741824", &[("Authorization", &bearer)], None);
+    let request = http::render("GET", "/v1/large?bytes=20971520", &[("Authorization", &bearer)], None);
     connection.send(&request).expect("sent");
     let (status, headers) = connection.head().expect("a head");
     assert_eq!(status, 200);
     act(&gateway);
     let mut received = 0;
     let mut chunk = vec![0; 1024 * 1024];
-    while let Ok(count @ 1..) = std::io::Read::read(&mut connection, &mut chunk) {
+    while received < BYTES
+        && let Ok(count @ 1..) = std::io::Read::read(&mut connection, &mut chunk)
+    {
         received += count;
     }
-    assert!(received < 1 << 30, "{received} bytes came although the relay was cut");
     let id = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("x-request-id")).expect("an id").1.clone();
     let row = (0..500)
         .find_map(|_| {
@@ -151,14 +163,16 @@ fn cut_by(act: impl FnOnce(&Gateway)) {
             (!row["outcome"].is_null()).then_some(row)
         })
         .expect("an outcome");
-    assert_eq!(row["outcome"]["ended"].as_str(), Some("cut"), "{row:#}");
+    let ended = row["outcome"]["ended"].as_str().expect("a text").to_owned();
+    assert_eq!(ended != "cut", received == BYTES, "{received} bytes came, and the relay was {ended}");
+    ended
 }
 
 #[test]
 fn the_kill_switch_cuts_a_relay_in_progress() {
     cut_by(|gateway| {
         gateway
-            .operate(Command::KillEngage { scope: Scope::All, message: None, reason: "test".into() })
+            .operate(Command::KillEngage { scope: Scope::All, message: None, reason: "test".into(), until: None })
             .expect("engaged");
     });
 }

@@ -33,6 +33,7 @@ mod policy_replay;
 mod policy_suggest;
 mod relay;
 mod reload;
+mod revocation;
 mod schedules;
 mod sinks;
 mod stats;

@@ -516,7 +516,7 @@ fn a_kill_switch_stops_an_answer_that_is_held_back() {
     let bearer = format!("Bearer {}", scene.token);
     connection.send(&http::render("GET", "/v1/parties", &[("Authorization", &bearer)], None)).expect("sent");
     writing.recv_timeout(Duration::from_secs(20)).expect("the ERP answers");
-    let engage = Command::KillEngage { scope: Scope::All, message: None, reason: "test".into() };
+    let engage = Command::KillEngage { scope: Scope::All, message: None, reason: "test".into(), until: None };
     scene.gateway.operate(engage).expect("engaged");
     go_on.send(()).expect("the ERP waits");
     let response = connection.response(false).expect("an answer");

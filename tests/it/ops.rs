@@ -76,7 +76,7 @@ fn a_gateway_that_can_serve_is_alive_and_ready() {
 #[test]
 fn what_an_operator_or_the_schedule_has_closed_is_ready() {
     let scene = Scene::new("");
-    let engage = Command::KillEngage { scope: Scope::All, message: None, reason: "test".into() };
+    let engage = Command::KillEngage { scope: Scope::All, message: None, reason: "test".into(), until: None };
     scene.gateway.operate(engage).expect("engaged");
     scene.gateway.clock.set("2026-11-23T23:00:00+05:00".parse().expect("a time"));
     assert_eq!(scene.ready(200).status, 200);

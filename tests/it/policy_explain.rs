@@ -120,7 +120,7 @@ fn each_granted_policy_is_told_rule_by_rule_also_while_a_kill_switch_stops_every
         .gateway
         .operate(Command::GrantAdd { credential: scene.issued.id, policy, expires_at: None })
         .expect("granted");
-    let engage = Command::KillEngage { scope: Scope::All, message: None, reason: "test".into() };
+    let engage = Command::KillEngage { scope: Scope::All, message: None, reason: "test".into(), until: None };
     scene.gateway.operate(engage).expect("engaged");
     let answer = scene.ask(|question| question.target = "/v1/orders?archived=true".into());
     assert_eq!(last(&answer), denied_at("kill_switch"));
@@ -144,7 +144,7 @@ fn account_set_schedule_and_scoped_kill_switch_each_deny_at_their_step() {
     assert_eq!((last(&closed), &closed["code"]), (denied_at("schedule"), &"outside_schedule".into()));
 
     let scope: Scope = "policy:order-reader".parse().expect("a scope");
-    let engage = Command::KillEngage { scope: scope.clone(), message: None, reason: "test".into() };
+    let engage = Command::KillEngage { scope: scope.clone(), message: None, reason: "test".into(), until: None };
     scene.gateway.operate(engage).expect("engaged");
     assert_eq!(last(&scene.ask(|_| ())), denied_at("scoped_kill_switch"));
     scene.gateway.operate(Command::KillRelease { scope, reason: "test".into() }).expect("released");

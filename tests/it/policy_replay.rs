@@ -58,7 +58,7 @@ impl Scene {
         http::once(self.gateway.address, "GET", "/v1/orders", &[], None);
         let scope: Scope = "account:acme".parse().expect("a scope");
         let reason = "test".to_owned();
-        let engage = Command::KillEngage { scope: scope.clone(), message: None, reason: reason.clone() };
+        let engage = Command::KillEngage { scope: scope.clone(), message: None, reason: reason.clone(), until: None };
         self.gateway.operate(engage).expect("engaged");
         self.gateway.get(&self.token, "/v1/orders");
         self.gateway.operate(Command::KillRelease { scope, reason }).expect("released");

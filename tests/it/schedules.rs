@@ -139,7 +139,10 @@ fn an_override_never_opens_what_a_kill_switch_stops() {
         let token = scene.gateway.token(&scene.issued);
         scene.hold(Held::Open, "2026-11-23T22:00:00+05:00");
         let scope: Scope = scope.parse().expect("a scope");
-        scene.gateway.operate(Command::KillEngage { scope, message: None, reason: "test".into() }).expect("engaged");
+        scene
+            .gateway
+            .operate(Command::KillEngage { scope, message: None, reason: "test".into(), until: None })
+            .expect("engaged");
         assert_eq!(scene.gateway.get(&token, "/v1/orders").code(), "kill_switch_engaged");
     }
 }

@@ -168,7 +168,7 @@ fn limits_and_the_kill_switch_leave_a_row() {
     let headers = [("Authorization", wrong.as_str()), ("x-api-key", &key)];
     scene.denied(&scene.row(&headers, b""), "credentials_invalid", "authentication", Names::Set);
     scene.denied(&scene.row(&headers, b""), "rate_limited", "throttle", Names::Set);
-    scene.operate(Command::KillEngage { scope: Scope::All, message: None, reason: "test".into() });
+    scene.operate(Command::KillEngage { scope: Scope::All, message: None, reason: "test".into(), until: None });
     let row = scene.right(b"");
     scene.denied(&row, "kill_switch_engaged", "kill_switch", Names::Nobody);
     assert_eq!(row["kill_switch"], "all");

@@ -181,8 +181,19 @@ impl Connection {
         headers: &[(&str, &str)],
         body: Option<&[u8]>,
     ) -> Response {
-        self.send(&render(method, target, headers, body)).expect("send");
-        self.response(method == "HEAD").expect("an answer")
+        self.try_request(method, target, headers, body).expect("an answer")
+    }
+
+    /// The same where the other side may have closed the connection.
+    pub(crate) fn try_request(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: Option<&[u8]>,
+    ) -> Option<Response> {
+        self.send(&render(method, target, headers, body)).ok()?;
+        self.response(method == "HEAD")
     }
 }
 
