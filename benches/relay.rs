@@ -11,7 +11,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use criterion::{Criterion, criterion_group, criterion_main};
 use erp_access::app::App;
-use erp_access::control::{Bounds, Caller, Command, SecretText};
+use erp_access::control::{Caller, Command, NewSet, SecretText};
 use erp_access::domain::{Actor, Secret};
 use pingora_core::server::Server;
 use pingora_core::server::configuration::ServerConf;
@@ -97,14 +97,11 @@ fn gateway(erp: SocketAddr, audit: &str) -> (SocketAddr, String) {
         api_key,
     });
     run(Command::AccountCreate { name: "acme".parse().expect("a name"), labels: Vec::new() });
-    let issued = run(Command::CredentialIssue {
-        account: "acme".parse().expect("a name"),
-        name: "bench".into(),
-        kind: Bounds::Bounded,
-        reason: None,
-        expires_at: None,
-        grants: vec!["all".parse().expect("a name")],
-    });
+    let issued = run(Command::CredentialIssue(Box::new(NewSet::bounded(
+        "acme".parse().expect("a name"),
+        "bench",
+        vec!["all".parse().expect("a name")],
+    ))));
     wait_for(address);
     let text = |key: &str| issued[key].as_str().expect("a text");
     let headers = format!(

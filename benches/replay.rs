@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use erp_access::app::Core;
 use erp_access::config::Config;
-use erp_access::control::{Bounds, Caller, Command as Operation};
+use erp_access::control::{Bounds, Caller, Command as Operation, NewSet};
 use erp_access::domain::Actor;
 use serde_json::Value;
 
@@ -96,7 +96,7 @@ fn build(folder: &Path, config: &Config, rows: u64) {
             let (name, kind) = (format!("set {number}"), Bounds::Bounded);
             let account = account.clone();
             let issued =
-                run(Operation::CredentialIssue { account, name, kind, expires_at: None, reason: None, grants });
+                run(Operation::CredentialIssue(Box::new(NewSet { kind, ..NewSet::bounded(account, name, grants) })));
             let id: erp_access::domain::CredentialId =
                 issued.get("client_id").and_then(Value::as_str).expect("an id").parse().expect("an id");
             *id.as_bytes()

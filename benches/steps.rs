@@ -14,7 +14,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use erp_access::app::Core;
 use erp_access::audit::{ContentDescription, Entry, Kind, PreviewCollector, RedactionLists, Redactor};
 use erp_access::config::Upstream;
-use erp_access::control::{Bounds, Caller, Command, SecretText};
+use erp_access::control::{Caller, Command, NewSet, SecretText};
 use erp_access::directory::{CutInFlight, TokenEntry};
 use erp_access::domain::{
     AccountId, Actor, Clock as _, IssuedKind, IssuedSecret, PolicyName, Secret, SystemClock, SystemEntropy, Target,
@@ -80,21 +80,19 @@ impl Scene {
             api_key,
         });
         run(Command::AccountCreate { name: "acme".parse().expect("a name"), labels: Vec::new() });
-        let issued = run(Command::CredentialIssue {
-            account: "acme".parse().expect("a name"),
-            name: "bench".into(),
-            kind: Bounds::Bounded,
-            reason: None,
-            expires_at: None,
-            grants: vec!["all".parse().expect("a name")],
-        });
+        let issued = run(Command::CredentialIssue(Box::new(NewSet::bounded(
+            "acme".parse().expect("a name"),
+            "bench",
+            vec!["all".parse().expect("a name")],
+        ))));
         let credential = issued["client_id"].as_str().expect("an id").parse().expect("an id");
         let secret = IssuedSecret::generate(IssuedKind::Token, &SystemEntropy).expect("entropy");
         let now = world.clock.now();
         let id = TokenId::new(now, &SystemEntropy).expect("entropy");
         let end = now.checked_add(Duration::from_hours(10)).expect("a time");
         let hash = control.key_ring.keyed_hash(HashPurpose::Token, secret.secret().expose().as_bytes());
-        control.directory.insert_token(hash, TokenEntry::new(id, credential, now, end)).expect("inserted");
+        let api_key = control.directory.snapshot().credential(credential).expect("issued").api_key_hash;
+        control.directory.insert_token(hash, TokenEntry::new(id, credential, now, end), &api_key).expect("inserted");
         let upstreams: Vec<Upstream> = config.upstreams.values().cloned().collect();
         let vault =
             StoreVault::new(Arc::clone(&control.store), Arc::clone(&control.key_ring), Arc::clone(&world.entropy));

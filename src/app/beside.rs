@@ -118,6 +118,7 @@ async fn housekeeping(control: &Arc<Control>, keep: Option<Duration>) {
         let done = tokio::task::spawn_blocking(move || {
             control.remove_ended_overrides();
             control.remove_ended_kill_switches();
+            control.look_after_rotations();
             control.forget_old_keys();
             control.copy_changes();
             control.auditor.write_folded();

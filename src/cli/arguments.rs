@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
 pub(super) use super::audit_arguments::Audit;
+pub(super) use super::credential_arguments::{Credential, CredentialIssue};
 pub(super) use super::operator_key_arguments::OperatorKey;
 pub(super) use super::policy_arguments::{Policy, PolicyImport, PolicyLint, PolicySchema, PolicyTest};
 pub(super) use super::schedule_arguments::{Schedule, ahead};
@@ -184,58 +185,6 @@ pub enum Account {
     },
     /// End a suspension
     Activate { name: AccountName },
-}
-
-/// `credential …`
-#[derive(Debug, Subcommand)]
-pub enum Credential {
-    /// Issue a credential set; its secrets are shown once
-    Issue(CredentialIssue),
-    /// List credential sets
-    List {
-        /// Of this account only
-        #[arg(long)]
-        account: Option<AccountName>,
-    },
-    /// Show a credential set
-    Show { id: CredentialId },
-    /// Disable a credential set; it can be enabled again
-    Disable { id: CredentialId },
-    /// Enable a disabled credential set
-    Enable { id: CredentialId },
-    /// Revoke a credential set and its tokens, for good
-    Revoke {
-        id: CredentialId,
-        /// Do not ask
-        #[arg(long)]
-        yes: bool,
-    },
-}
-
-/// `credential issue`
-#[derive(Debug, Args)]
-pub struct CredentialIssue {
-    /// The account that it is for
-    #[arg(long)]
-    pub account: AccountName,
-    /// What it is called, as in `webshop production`
-    #[arg(long)]
-    pub name: String,
-    /// A policy to grant; may be given several times
-    #[arg(long = "grant", value_name = "POLICY")]
-    pub grants: Vec<PolicyName>,
-    /// When it ends, as in 2027-01-01T00:00:00Z [default: never; an unrestricted set must end]
-    #[arg(long)]
-    pub expires_at: Option<Timestamp>,
-    /// Let it call every mapped endpoint, without grants; needs --reason and --expires-at
-    #[arg(long, conflicts_with = "grants", requires_all = ["reason", "expires_at"])]
-    pub unrestricted: bool,
-    /// Why it is unrestricted; goes to the audit trail, and `status` shows it
-    #[arg(long, requires = "unrestricted")]
-    pub reason: Option<String>,
-    /// Write id and secrets to a new file with mode 0600 instead of showing them
-    #[arg(long, value_name = "FILE")]
-    pub secrets_file: Option<PathBuf>,
 }
 
 /// `grant …`

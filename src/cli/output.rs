@@ -59,7 +59,7 @@ impl From<ControlError> for Failure {
     fn from(error: ControlError) -> Self {
         let code = match error.kind {
             ErrorKind::NotFound => NOT_FOUND,
-            ErrorKind::Conflict => 5,
+            ErrorKind::Conflict | ErrorKind::Stale => 5,
             ErrorKind::Invalid => 7,
             ErrorKind::Incomplete => 2,
             ErrorKind::Forbidden => 3,

@@ -9,19 +9,17 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use super::arguments::{
-    Account, Arguments, Audit, Credential, Db, Grant, Key, Kill, Noun, OperatorKey, Output, Policy, Session, Token,
-    Upstream, UpstreamSecret,
+    Account, Arguments, Audit, Db, Grant, Key, Kill, Noun, Output, Policy, Session, Token, Upstream, UpstreamSecret,
 };
 use super::output::{self, Failure};
-use super::shown_once::{self, ShownOnce};
 use super::{
-    audit_export, audit_show, audit_stats, connection, demo, evidence, policy_diff, policy_explain, policy_import,
-    policy_lint, policy_replay, policy_schema, policy_suggest, policy_test, schedules, secret_input, serve, setup,
-    show,
+    audit_export, audit_show, audit_stats, connection, credentials, demo, evidence, operator_keys, policy_diff,
+    policy_explain, policy_import, policy_lint, policy_replay, policy_schema, policy_suggest, policy_test, schedules,
+    secret_input, serve, setup, show,
 };
 use crate::app::{Core, World};
 use crate::config::{Admin, Config, Environment, Sources};
-use crate::control::{AuditQuery, Bounds, Caller, Command, Control, SecretText, os_user};
+use crate::control::{AuditQuery, Caller, Command, Control, SecretText, os_user};
 use crate::domain::{Actor, SystemClock, SystemEntropy};
 
 /// Denied or killed.
@@ -41,10 +39,10 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Noun::Policy(verb) => policy(&asking, verb),
         Noun::Status => show::status(&asking),
         Noun::Account(verb) => account(&asking, verb),
-        Noun::Credential(verb) => credential(&asking, verb),
+        Noun::Credential(verb) => credentials::run(&asking, verb),
         Noun::Grant(verb) => grant(&asking, verb),
         Noun::Token(verb) => token(&asking, &verb),
-        Noun::OperatorKey(verb) => operator_key(&asking, verb),
+        Noun::OperatorKey(verb) => operator_keys::run(&asking, verb),
         Noun::Kill(verb) => kill(&asking, verb),
         Noun::Schedule(verb) => schedules::run(&asking, verb),
         Noun::Upstream(verb) => upstream(&asking, verb),
@@ -149,30 +147,6 @@ fn account(asking: &Asking, verb: Account) -> Result<ExitCode, Failure> {
     }
 }
 
-fn credential(asking: &Asking, verb: Credential) -> Result<ExitCode, Failure> {
-    let columns = ["id", "account", "name", "kind", "state", "grants", "live_tokens", "expires_at"];
-    match verb {
-        Credential::Issue(issue) => {
-            shown_once::file_is_free(issue.secrets_file.as_deref())?;
-            let kind = if issue.unrestricted { Bounds::Unrestricted } else { Bounds::Bounded };
-            let (account, name, expires_at, grants) = (issue.account, issue.name, issue.expires_at, issue.grants);
-            let reason = issue.reason;
-            let issued = asking.ask(Command::CredentialIssue { account, name, kind, reason, expires_at, grants })?;
-            let rows = &[("client id", "client_id"), ("password", "password"), ("x-api-key", "api_key")];
-            let once = ShownOnce { what: "credential set", id: "client_id", rows, issued: &issued };
-            shown_once::show(&once, issue.secrets_file.as_deref(), asking.output)
-        }
-        Credential::List { account } => asking.print(Command::CredentialList { account }, &columns),
-        Credential::Show { id } => asking.print(Command::CredentialShow { id }, &columns),
-        Credential::Disable { id } => asking.print(Command::CredentialDisable { id }, &columns),
-        Credential::Enable { id } => asking.print(Command::CredentialEnable { id }, &columns),
-        Credential::Revoke { id, yes } => {
-            output::confirm(yes, &format!("Revoking {id} is final. Its tokens end now."), &id.to_string())?;
-            asking.print(Command::CredentialRevoke { id }, &columns)
-        }
-    }
-}
-
 fn grant(asking: &Asking, verb: Grant) -> Result<ExitCode, Failure> {
     let columns = ["credential", "policy", "expires_at", "policy_exists"];
     match verb {
@@ -195,25 +169,6 @@ fn token(asking: &Asking, verb: &Token) -> Result<ExitCode, Failure> {
             asking.print(Command::TokenRevokeAll { credential: *credential }, &[])
         }
         Token::Revoke { id: None, credential: None } => Err(Failure::invalid("name a token or a credential set")),
-    }
-}
-
-fn operator_key(asking: &Asking, verb: OperatorKey) -> Result<ExitCode, Failure> {
-    match verb {
-        OperatorKey::Issue { name, role, account, expires_at, clients, secrets_file } => {
-            shown_once::file_is_free(secrets_file.as_deref())?;
-            let issued = asking.ask(Command::OperatorKeyIssue { name, role, account, expires_at, clients })?;
-            let rows = &[("id", "id"), ("x-api-key", "api_key")];
-            let once = ShownOnce { what: "operator key", id: "id", rows, issued: &issued };
-            shown_once::show(&once, secrets_file.as_deref(), asking.output)
-        }
-        OperatorKey::List => {
-            asking.print(Command::OperatorKeyList, &["id", "name", "role", "account", "state", "clients", "expires_at"])
-        }
-        OperatorKey::Revoke { id, yes } => {
-            output::confirm(yes, &format!("Revoking {id} is final."), &id.to_string())?;
-            asking.print(Command::OperatorKeyRevoke { id }, &[])
-        }
     }
 }
 

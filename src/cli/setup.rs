@@ -134,7 +134,10 @@ fn first_administrator(config: &Config, name: &str) -> Result<Secret, Failure> {
         password_hash: hash,
         created_at: now,
     };
-    core.control.directory.create_user(&By { actor: Actor::System, at: now }, &user).map_err(Failure::other)?;
+    core.control
+        .directory
+        .create_user(&By { actor: Actor::System, at: now, expected: None }, &user)
+        .map_err(Failure::other)?;
     core.control.copy_changes();
     Ok(password.secret().clone())
 }

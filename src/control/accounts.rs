@@ -3,21 +3,21 @@
 use serde_json::{Value, json};
 
 use super::{Control, ControlError, Result, render};
-use crate::directory::{AccountState, Snapshot};
-use crate::domain::{AccountId, AccountName, Actor, LabelChange, Labels};
+use crate::directory::{AccountState, By, Snapshot};
+use crate::domain::{AccountId, AccountName, LabelChange, Labels};
 
 impl Control {
-    pub(super) fn create_account(&self, actor: &Actor, name: &AccountName, labels: &[LabelChange]) -> Result<Value> {
+    pub(super) fn create_account(&self, by: &By, name: &AccountName, labels: &[LabelChange]) -> Result<Value> {
         let labels = Labels::default().changed(labels).map_err(|error| ControlError::invalid(error.to_string()))?;
-        let (account, _) = self.directory.create_account(&self.by(actor), name, labels)?;
+        let (account, _) = self.directory.create_account(by, name, labels)?;
         Ok(render::account(&account, 0))
     }
 
-    pub(super) fn label_account(&self, actor: &Actor, name: &AccountName, changes: &[LabelChange]) -> Result<Value> {
+    pub(super) fn label_account(&self, by: &By, name: &AccountName, changes: &[LabelChange]) -> Result<Value> {
         if changes.is_empty() {
             return Err(ControlError::incomplete("name the labels: `key=value` sets one, `key-` removes one"));
         }
-        let (account, _) = self.directory.label_account(&self.by(actor), name, changes)?;
+        let (account, _) = self.directory.label_account(by, name, changes)?;
         Ok(render::account(&account, sets_of(&self.directory.snapshot(), account.id)))
     }
 
@@ -37,18 +37,17 @@ impl Control {
         Ok(shown)
     }
 
-    pub(super) fn suspend_account(&self, actor: &Actor, name: &AccountName, reason: &str) -> Result<Value> {
+    pub(super) fn suspend_account(&self, by: &By, name: &AccountName, reason: &str) -> Result<Value> {
         if reason.trim().is_empty() {
             return Err(ControlError::invalid("a suspension needs a reason"));
         }
-        let by = self.by(actor);
         let state = AccountState::Suspended { reason: reason.to_owned(), at: by.at };
-        let (account, _) = self.directory.set_account_state(&by, name, state)?;
+        let (account, _) = self.directory.set_account_state(by, name, state)?;
         Ok(render::account(&account, sets_of(&self.directory.snapshot(), account.id)))
     }
 
-    pub(super) fn activate_account(&self, actor: &Actor, name: &AccountName) -> Result<Value> {
-        let (account, _) = self.directory.set_account_state(&self.by(actor), name, AccountState::Active)?;
+    pub(super) fn activate_account(&self, by: &By, name: &AccountName) -> Result<Value> {
+        let (account, _) = self.directory.set_account_state(by, name, AccountState::Active)?;
         Ok(json!({ "name": account.name, "state": "active" }))
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::accounts::no_account;
 use super::{AuditQuery, Control, ControlError, Result};
 use crate::audit::{Decision, Entry, Filter, Kind};
+use crate::directory::By;
 use crate::domain::{Actor, Cause, RequestId};
 use crate::store::{RecordedChange, Seq};
 
@@ -33,7 +34,7 @@ impl Control {
     /// A part of an export. The row that says who took what is on disk before the first part leaves.
     pub(super) fn export_audit(
         &self,
-        actor: &Actor,
+        by: &By,
         query: &AuditQuery,
         format: &str,
         after: Option<i64>,
@@ -44,7 +45,7 @@ impl Control {
             let now = self.clock.now();
             let asked = serde_json::to_value(query).map_err(ControlError::failed)?;
             let entry = Entry {
-                actor: actor.clone(),
+                actor: by.actor.clone(),
                 method: Cow::Borrowed("audit.export"),
                 path: format.chars().take(16).collect(),
                 decision: Decision::Allowed,

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::operation::Operation;
 use super::{Command, Control, ControlError, Result};
 use crate::audit::{Decision, Step, Verdict};
+use crate::directory::By;
 use crate::domain::{Actor, Authority, Code};
 
 /// Who asks: known to the face that took the request, as the audit trail will name it.
@@ -14,20 +15,28 @@ pub struct Caller {
     pub actor: Actor,
     /// What that one may do.
     pub authority: Authority,
+    /// The revision that the account or credential set must still have.
+    pub expected: Option<u64>,
 }
 
 impl Caller {
+    /// Somebody with this authority.
+    #[must_use]
+    pub fn new(actor: Actor, authority: Authority) -> Self {
+        Self { actor, authority, expected: None }
+    }
+
     /// Somebody who may do everything.
     #[must_use]
     pub fn admin(actor: Actor) -> Self {
-        Self { actor, authority: Authority::Admin }
+        Self::new(actor, Authority::Admin)
     }
 }
 
 /// Proof: the caller may carry this command out; it is held to the caller's account where it has one.
 #[must_use]
 pub(super) struct Permitted {
-    pub(super) actor: Actor,
+    pub(super) by: By,
     pub(super) command: Command,
     /// Whether the answer is for somebody outside the house.
     pub(super) for_client: bool,
@@ -38,14 +47,15 @@ impl Control {
     pub(super) fn permit(&self, caller: Caller, command: Command) -> Result<Permitted> {
         let name: &'static str = (&command).into();
         self.permit_role(&caller, name)?;
-        let Caller { actor, authority } = caller;
+        let Caller { actor, authority, expected } = caller;
+        let by = By { expected, ..self.by(actor) };
         let Some(account) = authority.account() else {
-            return Ok(Permitted { actor, command, for_client: false });
+            return Ok(Permitted { by, command, for_client: false });
         };
         match self.held_to(account, command) {
-            Ok(command) => Ok(Permitted { actor, command, for_client: true }),
+            Ok(command) => Ok(Permitted { by, command, for_client: true }),
             Err(error) => {
-                self.leave_refusal(&actor, authority, name);
+                self.leave_refusal(&by.actor, authority, name);
                 Err(error)
             }
         }

@@ -42,17 +42,31 @@ pub enum Command {
     /// Ends a suspension.
     AccountActivate { name: AccountName },
     /// Issues a credential set. The answer holds its secrets, once.
-    CredentialIssue {
-        account: AccountName,
-        name: String,
-        kind: Bounds,
-        /// Why it is not held to grants; for unrestricted sets.
-        #[serde(default)]
-        reason: Option<String>,
+    CredentialIssue(Box<NewSet>),
+    /// Changes what a credential set is; what is not said stays.
+    CredentialUpdate {
+        id: CredentialId,
+        name: Option<String>,
+        /// What it is for; an empty text takes it away.
+        purpose: Option<String>,
+        /// The networks from which it may be used; none for everywhere.
+        #[schema(value_type = Option<Vec<String>>)]
+        clients: Option<Vec<IpNet>>,
         #[schema(value_type = Option<String>, format = DateTime)]
         expires_at: Option<Timestamp>,
-        grants: Vec<PolicyName>,
+        /// It does not end.
+        #[serde(default)]
+        no_expiry: bool,
     },
+    /// Puts new secrets in place of a set's; the former ones serve for the overlap. The answer holds the new ones, once.
+    CredentialRotate {
+        id: CredentialId,
+        /// How long the former secrets serve, in seconds: 0 to 604800; a day where it is not said.
+        #[schema(minimum = 0, maximum = 604_800)]
+        overlap_seconds: Option<u32>,
+    },
+    /// Ends the former secrets of a set now, and the tokens that they got.
+    CredentialRotateEnd { id: CredentialId },
     /// Lists credential sets.
     CredentialList { account: Option<AccountName> },
     /// Shows one credential set.
@@ -189,6 +203,44 @@ pub enum Command {
     Status,
 }
 
+/// A credential set to be issued.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewSet {
+    /// The account that it is for.
+    pub account: AccountName,
+    /// What it is called.
+    pub name: String,
+    /// Whether it is held to grants.
+    pub kind: Bounds,
+    /// Why it is not held to grants; for unrestricted sets.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// What it is for.
+    #[serde(default)]
+    pub purpose: Option<String>,
+    /// When it ends.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<Timestamp>,
+    /// The networks from which it may be used; everywhere where there are none.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub clients: Vec<IpNet>,
+    /// The policies that it holds.
+    #[serde(default)]
+    pub grants: Vec<PolicyName>,
+}
+
+impl NewSet {
+    /// One that is held to these policies, may be used from everywhere and does not end.
+    #[must_use]
+    pub fn bounded(account: AccountName, name: impl Into<String>, grants: Vec<PolicyName>) -> Self {
+        let (name, kind) = (name.into(), Bounds::Bounded);
+        Self { account, name, kind, reason: None, purpose: None, expires_at: None, clients: Vec::new(), grants }
+    }
+}
+
 /// Whether a credential set is held to its granted policies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -284,71 +336,5 @@ impl<'de> Deserialize<'de> for SecretText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Zeroizing::new(String::deserialize(deserializer)?);
         Ok(Self(Secret::new(text.as_str().to_owned())))
-    }
-}
-
-/// Why an operation was not carried out.
-#[derive(Debug, Clone, Serialize, Deserialize, thiserror::Error)]
-#[error("{message}")]
-pub struct ControlError {
-    /// What kind of reason.
-    pub kind: ErrorKind,
-    /// The reason, with what to do about it.
-    pub message: String,
-}
-
-/// The kinds of reasons, each with an exit code of the command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ErrorKind {
-    /// There is no such thing.
-    NotFound,
-    /// It is there already, or in a state that does not allow it.
-    Conflict,
-    /// The operation makes no sense as given.
-    Invalid,
-    /// Something that the operation needs was not given.
-    Incomplete,
-    /// The role of who asks does not allow it.
-    Forbidden,
-    /// Something is broken.
-    Failed,
-}
-
-impl ControlError {
-    /// There is no such thing.
-    #[must_use]
-    pub fn not_found(message: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::NotFound, message: message.into() }
-    }
-
-    /// Its state does not allow it.
-    #[must_use]
-    pub fn conflict(message: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Conflict, message: message.into() }
-    }
-
-    /// The operation makes no sense as given.
-    #[must_use]
-    pub fn invalid(message: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Invalid, message: message.into() }
-    }
-
-    /// Something that the operation needs was not given.
-    #[must_use]
-    pub fn incomplete(message: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Incomplete, message: message.into() }
-    }
-
-    /// The role of who asks does not allow it.
-    #[must_use]
-    pub fn forbidden(message: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Forbidden, message: message.into() }
-    }
-
-    /// Something is broken.
-    #[must_use]
-    pub fn failed(message: impl fmt::Display) -> Self {
-        Self { kind: ErrorKind::Failed, message: message.to_string() }
     }
 }

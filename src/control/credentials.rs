@@ -2,26 +2,41 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::accounts::no_account;
-use super::{Bounds, Control, ControlError, Result, render};
-use crate::directory::{Credential, CredentialKind, CredentialState, Grant, NewCredential};
+use super::{Bounds, Control, ControlError, NewSet, Result, render};
+use crate::directory::{
+    By, Credential, CredentialChange, CredentialKind, CredentialState, Grant, NewCredential, NewSecrets,
+};
 use crate::domain::{AccountName, Actor, CredentialId, IssuedKind, IssuedSecret, PolicyName, TokenId};
-use crate::secrets::HashPurpose;
+use crate::secrets::{HashPurpose, KeyedHash};
 
-/// A credential set to be issued.
-#[derive(Debug)]
-pub(super) struct Issue {
-    pub(super) account: AccountName,
-    pub(super) name: String,
-    pub(super) kind: Bounds,
-    pub(super) reason: Option<String>,
-    pub(super) expires_at: Option<Timestamp>,
-    pub(super) grants: Vec<PolicyName>,
+/// New secrets of a set, before they are shown once.
+struct Secrets {
+    password: IssuedSecret,
+    api_key: IssuedSecret,
+    password_hash: String,
+    api_key_hash: KeyedHash,
 }
 
+impl Secrets {
+    fn shown_with(&self, mut shown: Value, id: CredentialId) -> Value {
+        if let Some(members) = shown.as_object_mut() {
+            // SECURITY: the only time these leave the process.
+            members.insert("client_id".into(), json!(id));
+            members.insert("password".into(), json!(self.password.secret().expose()));
+            members.insert("api_key".into(), json!(self.api_key.secret().expose()));
+        }
+        shown
+    }
+}
+
+/// How long former secrets serve where it is not said, in seconds: a day.
+const USUAL_OVERLAP: u32 = 86_400;
+/// How long they serve at most, in seconds: 7 days.
+const LONGEST_OVERLAP: i64 = 7 * 86_400;
 /// Longest name of a credential set, in characters.
 const LONGEST_NAME: usize = 100;
 /// Longest reason, in characters.
@@ -29,7 +44,7 @@ const LONGEST_REASON: usize = 500;
 
 impl Control {
     /// Issues a set. Its secrets are in this answer and nowhere else.
-    pub(super) async fn issue_credential(self: &Arc<Self>, actor: Actor, issue: Issue) -> Result<Value> {
+    pub(super) async fn issue_credential(self: &Arc<Self>, by: By, issue: NewSet) -> Result<Value> {
         let name = name_of(&issue.name)?;
         if issue.expires_at.is_some_and(|at| at <= self.clock.now()) {
             return Err(ControlError::invalid("the set would have expired already"));
@@ -38,9 +53,7 @@ impl Control {
         self.known_policies(&issue.grants)?;
         let account =
             self.directory.snapshot().account_named(&issue.account).ok_or_else(|| no_account(&issue.account))?.id;
-        let password = IssuedSecret::generate(IssuedKind::Password, &*self.entropy).map_err(ControlError::failed)?;
-        let api_key = IssuedSecret::generate(IssuedKind::ApiKey, &*self.entropy).map_err(ControlError::failed)?;
-        let password_hash = self.hasher.hash(password.secret().clone()).await.map_err(ControlError::failed)?;
+        let secrets = self.new_secrets().await?;
         let new = NewCredential {
             account,
             name,
@@ -49,27 +62,100 @@ impl Control {
                 Bounds::Unrestricted => CredentialKind::Unrestricted,
             },
             reason,
+            purpose: purpose_of(issue.purpose)?,
+            clients: issue.clients,
             expires_at: issue.expires_at,
-            password_hash,
-            api_key_hash: self.key_ring.keyed_hash(HashPurpose::ApiKey, api_key.secret().expose().as_bytes()),
+            password_hash: secrets.password_hash.clone(),
+            api_key_hash: secrets.api_key_hash,
             grants: issue.grants,
         };
         let control = Arc::clone(self);
-        let by = self.by(&actor);
         let issued = tokio::task::spawn_blocking(move || {
             let issued = control.directory.issue_credential(&by, new);
             control.copy_changes();
             issued
         });
         let (credential, _) = issued.await.map_err(ControlError::failed)??;
-        let mut shown = render::credential(&credential, Some(&issue.account), self.clock.now(), 0);
+        Ok(secrets.shown_with(self.shown(&credential), credential.id))
+    }
+
+    /// Puts new secrets in place of a set's. They are in this answer and nowhere else.
+    pub(super) async fn rotate_credential(
+        self: &Arc<Self>,
+        by: By,
+        id: CredentialId,
+        overlap_seconds: Option<u32>,
+    ) -> Result<Value> {
+        let overlap = i64::from(overlap_seconds.unwrap_or(USUAL_OVERLAP));
+        if overlap > LONGEST_OVERLAP {
+            return Err(ControlError::invalid("former secrets serve for 7 days at most"));
+        }
+        self.credential(id)?;
+        let secrets = self.new_secrets().await?;
+        let ends_at = by.at.checked_add(SignedDuration::from_secs(overlap)).map_err(ControlError::failed)?;
+        let new = NewSecrets {
+            password_hash: secrets.password_hash.clone(),
+            api_key_hash: secrets.api_key_hash,
+            overlap_until: Some(ends_at).filter(|_| overlap > 0),
+        };
+        let control = Arc::clone(self);
+        let rotated = tokio::task::spawn_blocking(move || {
+            let rotated = control.directory.rotate_credential(&by, id, new);
+            control.copy_changes();
+            rotated
+        });
+        let credential = rotated.await.map_err(ControlError::failed)??;
+        Ok(secrets.shown_with(self.shown(&credential), id))
+    }
+
+    pub(super) fn end_rotation(&self, by: &By, id: CredentialId) -> Result<Value> {
+        let (credential, ended) = self.directory.end_rotation(by, id)?;
+        let mut shown = self.shown(&credential);
         if let Some(members) = shown.as_object_mut() {
-            // SECURITY: the only time these leave the process.
-            members.insert("client_id".into(), json!(credential.id));
-            members.insert("password".into(), json!(password.secret().expose()));
-            members.insert("api_key".into(), json!(api_key.secret().expose()));
+            members.insert("tokens_ended".into(), json!(ended));
         }
         Ok(shown)
+    }
+
+    /// Ends former secrets whose time is over, and keeps when those that still serve were used. For housekeeping.
+    pub fn look_after_rotations(&self) {
+        let ended = self.directory.end_overlaps(&self.by(Actor::System)).and_then(|count| {
+            self.directory.keep_uses()?;
+            Ok(count)
+        });
+        match ended {
+            Ok(0) => {}
+            Ok(count) => log::info!("the former secrets of {count} credential sets have ended"),
+            Err(error) => log::error!("former secrets could not be ended: {error}"),
+        }
+    }
+
+    pub(super) fn update_credential(&self, by: &By, id: CredentialId, change: CredentialChange) -> Result<Value> {
+        let now = self.clock.now();
+        let set = self.credential(id)?;
+        if change.expires_at == Some(None) && set.kind == CredentialKind::Unrestricted {
+            return Err(ControlError::invalid("an unrestricted set needs an end"));
+        }
+        if change.expires_at.flatten().is_some_and(|at| at <= now) {
+            return Err(ControlError::invalid("the set would have expired already; revoke or disable it instead"));
+        }
+        let name = change.name.as_deref().map(name_of).transpose()?;
+        let purpose = match change.purpose {
+            Some(text) => Some(purpose_of(Some(text))?.unwrap_or_default()),
+            None => None,
+        };
+        let change = CredentialChange { name, purpose, ..change };
+        let credential = self.directory.update_credential(by, id, change)?;
+        Ok(self.shown(&credential))
+    }
+
+    /// A password and an x-api-key, with what is kept of them.
+    async fn new_secrets(&self) -> Result<Secrets> {
+        let password = IssuedSecret::generate(IssuedKind::Password, &*self.entropy).map_err(ControlError::failed)?;
+        let api_key = IssuedSecret::generate(IssuedKind::ApiKey, &*self.entropy).map_err(ControlError::failed)?;
+        let password_hash = self.hasher.hash(password.secret().clone()).await.map_err(ControlError::failed)?;
+        let api_key_hash = self.key_ring.keyed_hash(HashPurpose::ApiKey, api_key.secret().expose().as_bytes());
+        Ok(Secrets { password, api_key, password_hash, api_key_hash })
     }
 
     pub(super) fn list_credentials(&self, account: Option<&AccountName>) -> Result<Value> {
@@ -98,32 +184,32 @@ impl Control {
         Ok(self.shown(self.credential(id)?.as_ref()))
     }
 
-    pub(super) fn disable_credential(&self, actor: &Actor, id: CredentialId) -> Result<Value> {
-        self.set_state(actor, id, CredentialState::Disabled)
+    pub(super) fn disable_credential(&self, by: &By, id: CredentialId) -> Result<Value> {
+        self.set_state(by, id, CredentialState::Disabled)
     }
 
-    pub(super) fn enable_credential(&self, actor: &Actor, id: CredentialId) -> Result<Value> {
-        self.set_state(actor, id, CredentialState::Active)
+    pub(super) fn enable_credential(&self, by: &By, id: CredentialId) -> Result<Value> {
+        self.set_state(by, id, CredentialState::Active)
     }
 
-    pub(super) fn revoke_credential(&self, actor: &Actor, id: CredentialId) -> Result<Value> {
-        self.set_state(actor, id, CredentialState::Revoked)
+    pub(super) fn revoke_credential(&self, by: &By, id: CredentialId) -> Result<Value> {
+        self.set_state(by, id, CredentialState::Revoked)
     }
 
     pub(super) fn add_grant(
         &self,
-        actor: &Actor,
+        by: &By,
         credential: CredentialId,
         policy: PolicyName,
         expires_at: Option<Timestamp>,
     ) -> Result<Value> {
         self.known_policies(std::slice::from_ref(&policy))?;
-        self.directory.add_grant(&self.by(actor), credential, Grant { policy, expires_at })?;
+        self.directory.add_grant(by, credential, Grant { policy, expires_at })?;
         self.show_credential(credential)
     }
 
-    pub(super) fn remove_grant(&self, actor: &Actor, credential: CredentialId, policy: &PolicyName) -> Result<Value> {
-        self.directory.remove_grant(&self.by(actor), credential, policy)?;
+    pub(super) fn remove_grant(&self, by: &By, credential: CredentialId, policy: &PolicyName) -> Result<Value> {
+        self.directory.remove_grant(by, credential, policy)?;
         self.show_credential(credential)
     }
 
@@ -152,18 +238,18 @@ impl Control {
         Ok(tokens.iter().map(render::token).collect())
     }
 
-    pub(super) fn revoke_token(&self, actor: &Actor, id: TokenId) -> Result<Value> {
-        self.directory.revoke_token(&self.by(actor), id)?;
+    pub(super) fn revoke_token(&self, by: &By, id: TokenId) -> Result<Value> {
+        self.directory.revoke_token(by, id)?;
         Ok(json!({ "revoked": 1 }))
     }
 
-    pub(super) fn revoke_tokens(&self, actor: &Actor, credential: CredentialId) -> Result<Value> {
-        let (count, _) = self.directory.revoke_tokens_of(&self.by(actor), credential)?;
+    pub(super) fn revoke_tokens(&self, by: &By, credential: CredentialId) -> Result<Value> {
+        let (count, _) = self.directory.revoke_tokens_of(by, credential)?;
         Ok(json!({ "revoked": count }))
     }
 
-    fn set_state(&self, actor: &Actor, id: CredentialId, state: CredentialState) -> Result<Value> {
-        let (ended, _) = self.directory.set_credential_state(&self.by(actor), id, state)?;
+    fn set_state(&self, by: &By, id: CredentialId, state: CredentialState) -> Result<Value> {
+        let (ended, _) = self.directory.set_credential_state(by, id, state)?;
         Ok(json!({ "id": id, "state": state.as_str(), "tokens_ended": ended }))
     }
 
@@ -211,6 +297,19 @@ pub(super) fn no_set(id: CredentialId) -> ControlError {
     ControlError::not_found(format!("there is no credential set `{id}`; `erp-access credential list` shows them"))
 }
 
+/// What a thing is for; nothing where the text is empty.
+fn purpose_of(text: Option<String>) -> Result<Option<String>> {
+    let purpose = text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    match &purpose {
+        Some(text) if text.chars().count() > LONGEST_REASON || text.chars().any(char::is_control) => {
+            Err(ControlError::invalid(format!(
+                "a purpose has at most {LONGEST_REASON} characters and no control characters"
+            )))
+        }
+        _ => Ok(purpose),
+    }
+}
+
 /// What people call a thing.
 pub(super) fn name_of(text: &str) -> Result<String> {
     let name = text.trim();
@@ -223,7 +322,7 @@ pub(super) fn name_of(text: &str) -> Result<String> {
 }
 
 /// Why a set is to be unrestricted. SECURITY: such a set may do everything, so it is said why, and until when.
-fn reason_of(issue: &Issue) -> Result<Option<String>> {
+fn reason_of(issue: &NewSet) -> Result<Option<String>> {
     let reason = issue.reason.as_deref().map(str::trim).filter(|reason| !reason.is_empty());
     match (issue.kind, reason, issue.expires_at) {
         (Bounds::Bounded, None, _) => Ok(None),

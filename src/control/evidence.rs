@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::{Control, ControlError, Result};
 use crate::audit::{Anchor, Checkpoint, Decision, Entry, Kind, Position, Pruned, Step, Verdict};
-use crate::domain::{Actor, RequestId};
+use crate::directory::By;
+use crate::domain::RequestId;
 
 impl Control {
     pub(super) fn verify_audit(
@@ -34,7 +35,7 @@ impl Control {
         serde_json::to_value(checkpoint).map_err(ControlError::failed)
     }
 
-    pub(super) fn prune_audit(&self, actor: &Actor, before: Timestamp, dry_run: bool) -> Result<Value> {
+    pub(super) fn prune_audit(&self, by: &By, before: Timestamp, dry_run: bool) -> Result<Value> {
         let now = self.clock.now();
         if before > now {
             return Err(ControlError::invalid("only rows of the past can be pruned"));
@@ -47,7 +48,7 @@ impl Control {
         if !dry_run {
             let id = RequestId::new(now, &*self.entropy).map_err(ControlError::failed)?;
             let entry =
-                Entry { actor: actor.clone(), decision: Decision::Allowed, ..Entry::new(id, Kind::Change, now) };
+                Entry { actor: by.actor.clone(), decision: Decision::Allowed, ..Entry::new(id, Kind::Change, now) };
             self.auditor.prune(&pruned, before, entry).map_err(ControlError::failed)?;
         }
         Ok(json!({ "records": pruned.records, "through": pruned.through, "removed": !dry_run, "shipped_to": shipped }))

@@ -6,6 +6,7 @@ mod audit;
 mod caller;
 mod command;
 mod credentials;
+mod error;
 mod evidence;
 mod explain;
 mod lint;
@@ -30,8 +31,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::audit::{Auditor, Filter, Kind, Redactor};
-use crate::directory::{ChangeError, Directory};
-use crate::domain::{Actor, Clock, Entropy, ScheduleName, UpstreamName};
+use crate::directory::{By, ChangeError, CredentialChange, Directory};
+use crate::domain::{Clock, Entropy, ScheduleName, UpstreamName};
 use crate::gate::Gate;
 use crate::policy::{PolicySet, PolicyStore, default_schedule_name};
 use crate::schedule::Schedule;
@@ -46,7 +47,8 @@ use upstreams::{NewSecrets, Whose};
 
 pub use api::{SocketRoles, Wire, description, read_problem};
 pub use caller::Caller;
-pub use command::{AuditQuery, Bounds, Command, ControlError, ErrorKind, SecretText};
+pub use command::{AuditQuery, Bounds, Command, NewSet, SecretText};
+pub use error::{ControlError, ErrorKind};
 pub use explain::Question;
 pub use listener::ListenError;
 pub use operation::{Audience, OPERATIONS, Operation, Verb};
@@ -102,28 +104,30 @@ impl Control {
     pub async fn run(self: &Arc<Self>, caller: Caller, command: Command) -> Result<Value> {
         let control = Arc::clone(self);
         let asked = tokio::task::spawn_blocking(move || control.permit(caller, command));
-        let Permitted { actor, command, for_client } = asked.await.map_err(ControlError::failed)??;
+        let Permitted { by, command, for_client } = asked.await.map_err(ControlError::failed)??;
         let trail = matches!(command, Command::AuditSearch(_) | Command::AuditShow { .. });
-        let answer = self.carry_out(actor, command).await?;
+        let answer = self.carry_out(by, command).await?;
         Ok(if for_client && trail { caller::for_client(answer) } else { answer })
     }
 
-    async fn carry_out(self: &Arc<Self>, actor: Actor, command: Command) -> Result<Value> {
-        if let Command::CredentialIssue { account, name, kind, reason, expires_at, grants } = command {
-            let issue = credentials::Issue { account, name, kind, reason, expires_at, grants };
-            return self.issue_credential(actor, issue).await;
+    async fn carry_out(self: &Arc<Self>, by: By, command: Command) -> Result<Value> {
+        if let Command::CredentialIssue(new) = command {
+            return self.issue_credential(by, *new).await;
+        }
+        if let Command::CredentialRotate { id, overlap_seconds } = command {
+            return self.rotate_credential(by, id, overlap_seconds).await;
         }
         if let Command::PolicyExplain(question) = command {
             return self.explain_question(&question).await;
         }
-        let command = match self.run_at_upstream(&actor, command).await {
+        let command = match self.run_at_upstream(&by, command).await {
             Ok(done) => return done,
             Err(command) => command,
         };
         // Everything else waits for SQLite only.
         let control = Arc::clone(self);
         let done = tokio::task::spawn_blocking(move || {
-            let result = control.run_blocking(&actor, command);
+            let result = control.run_blocking(&by, command);
             control.copy_changes();
             result
         });
@@ -134,17 +138,17 @@ impl Control {
     #[expect(clippy::wildcard_enum_match_arm, reason = "all other commands go on to where each is named")]
     async fn run_at_upstream(
         self: &Arc<Self>,
-        actor: &Actor,
+        by: &By,
         command: Command,
     ) -> std::result::Result<Result<Value>, Command> {
-        let actor = actor.clone();
+        let by = by.clone();
         Ok(match command {
             Command::UpstreamSecretSet { upstream, account, username, password, api_key } => {
                 let secrets = NewSecrets { username, password, api_key };
-                self.set_upstream_secret(actor, Whose { upstream, account }, secrets).await
+                self.set_upstream_secret(by, Whose { upstream, account }, secrets).await
             }
             Command::UpstreamSecretRemove { upstream, account } => {
-                self.remove_upstream_secret(actor, Whose { upstream, account: Some(account) }).await
+                self.remove_upstream_secret(by, Whose { upstream, account: Some(account) }).await
             }
             Command::UpstreamTest { upstream, account } => self.test_upstream(&Whose { upstream, account }).await,
             Command::UpstreamLogin { upstream, account } => self.log_in(&Whose { upstream, account }).await,
@@ -153,47 +157,50 @@ impl Control {
         })
     }
 
-    fn run_blocking(&self, actor: &Actor, command: Command) -> Result<Value> {
+    fn run_blocking(&self, by: &By, command: Command) -> Result<Value> {
         match command {
-            Command::AccountCreate { name, labels } => self.create_account(actor, &name, &labels),
-            Command::AccountLabel { name, changes } => self.label_account(actor, &name, &changes),
+            Command::AccountCreate { name, labels } => self.create_account(by, &name, &labels),
+            Command::AccountLabel { name, changes } => self.label_account(by, &name, &changes),
             Command::AccountList => Ok(self.list_accounts()),
             Command::AccountShow { name } => self.show_account(&name),
-            Command::AccountSuspend { name, reason } => self.suspend_account(actor, &name, &reason),
-            Command::AccountActivate { name } => self.activate_account(actor, &name),
+            Command::AccountSuspend { name, reason } => self.suspend_account(by, &name, &reason),
+            Command::AccountActivate { name } => self.activate_account(by, &name),
             Command::CredentialList { account } => self.list_credentials(account.as_ref()),
             Command::CredentialShow { id } => self.show_credential(id),
-            Command::CredentialDisable { id } => self.disable_credential(actor, id),
-            Command::CredentialEnable { id } => self.enable_credential(actor, id),
-            Command::CredentialRevoke { id } => self.revoke_credential(actor, id),
-            Command::GrantAdd { credential, policy, expires_at } => {
-                self.add_grant(actor, credential, policy, expires_at)
+            Command::CredentialDisable { id } => self.disable_credential(by, id),
+            Command::CredentialEnable { id } => self.enable_credential(by, id),
+            Command::CredentialUpdate { id, name, purpose, clients, expires_at, no_expiry } => {
+                let expires_at = if no_expiry { Some(None) } else { expires_at.map(Some) };
+                self.update_credential(by, id, CredentialChange { name, purpose, clients, expires_at })
             }
-            Command::GrantRemove { credential, policy } => self.remove_grant(actor, credential, &policy),
+            Command::CredentialRotateEnd { id } => self.end_rotation(by, id),
+            Command::CredentialRevoke { id } => self.revoke_credential(by, id),
+            Command::GrantAdd { credential, policy, expires_at } => self.add_grant(by, credential, policy, expires_at),
+            Command::GrantRemove { credential, policy } => self.remove_grant(by, credential, &policy),
             Command::GrantList { credential, account } => self.list_grants(credential, account.as_ref()),
             Command::TokenList { credential, account } => self.list_tokens(credential, account.as_ref()),
-            Command::TokenRevoke { id } => self.revoke_token(actor, id),
-            Command::TokenRevokeAll { credential } => self.revoke_tokens(actor, credential),
+            Command::TokenRevoke { id } => self.revoke_token(by, id),
+            Command::TokenRevokeAll { credential } => self.revoke_tokens(by, credential),
             Command::OperatorKeyIssue { name, role, account, expires_at, clients } => {
-                self.issue_operator_key(actor, IssueKey { name, role, account, expires_at, clients })
+                self.issue_operator_key(by, IssueKey { name, role, account, expires_at, clients })
             }
             Command::OperatorKeyList => Ok(self.list_operator_keys()),
-            Command::OperatorKeyRevoke { id } => self.revoke_operator_key(actor, id),
+            Command::OperatorKeyRevoke { id } => self.revoke_operator_key(by, id),
             Command::KillEngage { scope, message, reason, until } => {
-                self.engage(actor, Order { scope, message, reason, until })
+                self.engage(by, Order { scope, message, reason, until })
             }
-            Command::KillRelease { scope, reason } => self.release(actor, &scope, &reason),
+            Command::KillRelease { scope, reason } => self.release(by, &scope, &reason),
             Command::KillStatus => Ok(self.kill_status()),
             Command::ScheduleShow => Ok(self.show_schedules()),
             Command::ScheduleNext => Ok(self.next_changes()),
             Command::ScheduleOverride { schedule, held, until, reason } => {
-                self.hold_schedule(actor, schedule, held, until, reason)
+                self.hold_schedule(by, schedule, held, until, reason)
             }
-            Command::ScheduleLift { schedule, held, reason } => self.lift_override(actor, &schedule, held, &reason),
+            Command::ScheduleLift { schedule, held, reason } => self.lift_override(by, &schedule, held, &reason),
             Command::ScheduleOverrides => Ok(self.list_overrides()),
             Command::UpstreamList => Ok(self.list_upstreams()),
             Command::UpstreamShow { upstream, account } => self.show_upstream(&Whose { upstream, account }),
-            Command::PolicyReload => self.reload_policies(actor),
+            Command::PolicyReload => self.reload_policies(by),
             Command::PolicyInForce => self.policies_in_force(),
             Command::PolicySnapshot { hash } => self.snapshot_texts(&hash),
             Command::AuditSearch(query) => self.search_audit(&query),
@@ -205,16 +212,17 @@ impl Control {
                 self.recorded_requests(&Filter { credential, kind, since, until, ..Filter::default() }, after, through)
             }
             Command::AuditExport { query, format, after, through } => {
-                self.export_audit(actor, &query, &format, after, through)
+                self.export_audit(by, &query, &format, after, through)
             }
             Command::AuditVerify { position, from, checkpoint } => {
                 self.verify_audit(position, from, checkpoint.as_ref())
             }
             Command::AuditCheckpoint => self.audit_checkpoint(),
-            Command::AuditPrune { before, dry_run } => self.prune_audit(actor, before, dry_run),
+            Command::AuditPrune { before, dry_run } => self.prune_audit(by, before, dry_run),
             Command::Status => Ok(self.status()),
             // These need the async side and were taken by `run`.
-            Command::CredentialIssue { .. }
+            Command::CredentialIssue(_)
+            | Command::CredentialRotate { .. }
             | Command::PolicyExplain(_)
             | Command::UpstreamSecretSet { .. }
             | Command::UpstreamSecretRemove { .. }
@@ -269,6 +277,7 @@ impl From<ChangeError> for ControlError {
         match error {
             ChangeError::NotFound(message) => Self::not_found(message),
             ChangeError::Conflict(message) => Self { kind: ErrorKind::Conflict, message },
+            error @ ChangeError::Stale { .. } => Self { kind: ErrorKind::Stale, message: error.to_string() },
             ChangeError::Store(error) => Self::failed(error),
             ChangeError::Entropy(error) => Self::failed(error),
         }

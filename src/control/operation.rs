@@ -83,7 +83,7 @@ impl Audience {
     }
 }
 
-use Audience::{Admins, Everyone, Operators, OperatorsAndClients, Staff};
+use Audience::{Admins, AdminsAndClients, Everyone, Operators, OperatorsAndClients, Staff};
 use Verb::{Delete, Get, Post, Put};
 
 const fn operation(
@@ -107,6 +107,15 @@ pub const OPERATIONS: &[Operation] = &[
     operation("credential-list", Get, "/v1/credentials", Everyone, "Lists credential sets"),
     operation("credential-issue", Post, "/v1/credentials", Admins, "Issues a set; its secrets are shown once"),
     operation("credential-show", Get, "/v1/credentials/{id}", Everyone, "Shows a credential set"),
+    operation("credential-update", Post, "/v1/credentials/{id}", Admins, "Changes what a set is"),
+    operation("credential-rotate", Post, "/v1/credentials/{id}/rotate", AdminsAndClients, "Gives a set new secrets"),
+    operation(
+        "credential-rotate-end",
+        Post,
+        "/v1/credentials/{id}/rotate-end",
+        AdminsAndClients,
+        "Ends the former secrets now",
+    ),
     operation("credential-disable", Post, "/v1/credentials/{id}/disable", OperatorsAndClients, "Disables a set"),
     operation("credential-enable", Post, "/v1/credentials/{id}/enable", Admins, "Enables a disabled set"),
     operation("credential-revoke", Post, "/v1/credentials/{id}/revoke", Operators, "Revokes a set for good"),

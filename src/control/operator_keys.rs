@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::accounts::no_account;
 use super::{Caller, Control, ControlError, Result};
-use crate::directory::{NewOperatorKey, OperatorKey};
+use crate::directory::{By, NewOperatorKey, OperatorKey};
 use crate::domain::{AccountName, Actor, Authority, IssuedKind, IssuedSecret, OperatorKeyId, Role};
 use crate::secrets::HashPurpose;
 
@@ -26,7 +26,7 @@ const LONGEST: SignedDuration = SignedDuration::from_hours(24 * 400);
 
 impl Control {
     /// Issues a key. Its text is in this answer and nowhere else.
-    pub(super) fn issue_operator_key(&self, actor: &Actor, issue: IssueKey) -> Result<Value> {
+    pub(super) fn issue_operator_key(&self, by: &By, issue: IssueKey) -> Result<Value> {
         let name = super::credentials::name_of(&issue.name)?;
         let now = self.clock.now();
         let longest = now.checked_add(LONGEST).map_err(ControlError::failed)?;
@@ -43,7 +43,7 @@ impl Control {
         let secret = IssuedSecret::generate(IssuedKind::ApiKey, &*self.entropy).map_err(ControlError::failed)?;
         let hash = self.key_ring.keyed_hash(HashPurpose::ApiKey, secret.secret().expose().as_bytes());
         let new = NewOperatorKey { name, authority, hash, clients: issue.clients, expires_at: issue.expires_at };
-        let (key, _) = self.directory.issue_operator_key(&self.by(actor), new)?;
+        let (key, _) = self.directory.issue_operator_key(by, new)?;
         let mut shown = self.shown_key(&key);
         if let Some(members) = shown.as_object_mut() {
             // SECURITY: the only time it leaves the process.
@@ -59,8 +59,8 @@ impl Control {
         keys.into_iter().map(|key| self.shown_key(key)).collect()
     }
 
-    pub(super) fn revoke_operator_key(&self, actor: &Actor, id: OperatorKeyId) -> Result<Value> {
-        self.directory.revoke_operator_key(&self.by(actor), id)?;
+    pub(super) fn revoke_operator_key(&self, by: &By, id: OperatorKeyId) -> Result<Value> {
+        self.directory.revoke_operator_key(by, id)?;
         Ok(json!({ "id": id, "state": "revoked" }))
     }
 
@@ -73,7 +73,7 @@ impl Control {
         let here = key.clients.is_empty() || key.clients.iter().any(|network| network.contains(&from));
         // A client's key is of no more use than its account.
         let account_lives = key.authority.account().is_none_or(|id| snapshot.account(id).is_some());
-        (here && account_lives).then(|| Caller { actor: Actor::OperatorKey(key.id), authority: key.authority })
+        (here && account_lives).then(|| Caller::new(Actor::OperatorKey(key.id), key.authority))
     }
 
     fn shown_key(&self, key: &OperatorKey) -> Value {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::civil::Weekday;
 use serde_json::{Value, json};
 
-use crate::directory::{Account, AccountState, Credential, TokenEntry};
+use crate::directory::{Account, AccountState, Credential, Pair, TokenEntry};
 use crate::domain::AccountName;
 use crate::kill_switch::Engaged;
 use crate::schedule::{Exception, Holiday, Override, Window};
@@ -18,7 +18,7 @@ pub(super) fn account(account: &Account, sets: usize) -> Value {
         account.labels.iter().map(|(key, value)| (key.to_owned(), Value::from(value))).collect();
     json!({
         "name": account.name, "id": account.id, "state": state, "reason": reason, "labels": labels,
-        "credential_sets": sets,
+        "credential_sets": sets, "revision": account.revision,
         "created_at": account.created_at,
     })
 }
@@ -35,12 +35,18 @@ pub(super) fn credential(
     } else {
         credential.state.as_str()
     };
+    let former = credential
+        .former
+        .as_ref()
+        .filter(|former| former.ends_at > now)
+        .map(|former| json!({ "end_at": former.ends_at, "last_used_at": credential.used.last(Pair::Former) }));
     let grants: Vec<_> = credential.grants.iter().map(|grant| grant.policy.as_str()).collect();
     json!({
         "id": credential.id, "account": account, "name": credential.name, "kind": credential.kind.as_str(),
-        "reason": credential.reason, "state": state, "grants": grants, "live_tokens": tokens,
-        "expires_at": credential.expires_at,
-        "created_at": credential.created_at,
+        "reason": credential.reason, "purpose": credential.purpose, "state": state, "grants": grants,
+        "clients": credential.clients, "live_tokens": tokens, "expires_at": credential.expires_at,
+        "revision": credential.revision, "created_at": credential.created_at, "rotated_at": credential.rotated_at,
+        "last_used_at": credential.used.last(Pair::Current), "former_secrets": former,
     })
 }
 

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Control, ControlError, Result, render};
+use crate::directory::By;
 use crate::domain::{Actor, ScheduleName};
 use crate::policy::PolicySet;
 use crate::policy::yaml::suggestion;
@@ -58,7 +59,7 @@ impl Control {
 
     pub(super) fn hold_schedule(
         &self,
-        actor: &Actor,
+        by: &By,
         schedule: ScheduleName,
         held: Held,
         until: Timestamp,
@@ -71,16 +72,15 @@ impl Control {
         if policies.schedule(&schedule).is_none() {
             return Err(no_schedule(&policies, &schedule));
         }
-        let by = self.by(actor);
         let until = OverrideEnd::new(until, by.at).map_err(|error| ControlError::invalid(error.to_string()))?.at();
-        let held = Override { schedule, held, until, reason, by: actor.to_string(), at: by.at };
-        self.directory.hold(&by, held.clone())?;
+        let held = Override { schedule, held, until, reason, by: by.actor.to_string(), at: by.at };
+        self.directory.hold(by, held.clone())?;
         Ok(render::held(&held))
     }
 
     pub(super) fn lift_override(
         &self,
-        actor: &Actor,
+        by: &By,
         schedule: &ScheduleName,
         kind: Option<Held>,
         reason: &str,
@@ -88,7 +88,7 @@ impl Control {
         if reason.trim().is_empty() {
             return Err(ControlError::invalid("lifting an override needs a reason"));
         }
-        let lifted = self.directory.lift(&self.by(actor), schedule, kind, reason)?;
+        let lifted = self.directory.lift(by, schedule, kind, reason)?;
         let state = self.policies.current().schedule(schedule).map(|known| self.state_of(schedule, known));
         Ok(json!({
             "schedule": schedule, "lifted": lifted.iter().map(|held| held.held).collect::<Vec<_>>(), "state": state,
@@ -97,7 +97,7 @@ impl Control {
 
     /// Removes overrides that have ended by themselves.
     pub fn remove_ended_overrides(&self) {
-        match self.directory.remove_ended_overrides(&self.by(&Actor::System)) {
+        match self.directory.remove_ended_overrides(&self.by(Actor::System)) {
             Ok(0) => {}
             Ok(count) => log::info!("{count} overrides of schedules have ended"),
             Err(error) => log::error!("overrides that have ended could not be removed: {error}"),

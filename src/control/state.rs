@@ -22,33 +22,33 @@ pub(super) struct Order {
 impl Control {
     /// Removes kill switches that have ended by themselves.
     pub fn remove_ended_kill_switches(&self) {
-        match self.directory.remove_ended_kill_switches(&self.by(&Actor::System)) {
+        match self.directory.remove_ended_kill_switches(&self.by(Actor::System)) {
             Ok(0) => {}
             Ok(count) => log::info!("{count} kill switches have ended"),
             Err(error) => log::error!("kill switches that have ended could not be removed: {error}"),
         }
     }
 
-    pub(super) fn by(&self, actor: &Actor) -> By {
-        By { actor: actor.clone(), at: self.clock.now() }
+    /// A change that is made now, whatever was there before.
+    pub(super) fn by(&self, actor: Actor) -> By {
+        By { actor, at: self.clock.now(), expected: None }
     }
 
-    pub(super) fn engage(&self, actor: &Actor, order: Order) -> Result<Value> {
+    pub(super) fn engage(&self, by: &By, order: Order) -> Result<Value> {
         let Order { scope, message, reason, until } = order;
         if reason.trim().is_empty() {
             return Err(ControlError::invalid("a kill switch needs a reason"));
         }
-        let by = self.by(actor);
         if until.is_some_and(|until| until <= by.at) {
             return Err(ControlError::invalid("the kill switch would have ended already"));
         }
-        let engaged = Engaged { scope, message, reason, by: actor.to_string(), at: by.at, until };
-        self.directory.engage(&by, engaged.clone())?;
+        let engaged = Engaged { scope, message, reason, by: by.actor.to_string(), at: by.at, until };
+        self.directory.engage(by, engaged.clone())?;
         Ok(render::engaged(&engaged))
     }
 
-    pub(super) fn release(&self, actor: &Actor, scope: &Scope, reason: &str) -> Result<Value> {
-        self.directory.release(&self.by(actor), scope, reason)?;
+    pub(super) fn release(&self, by: &By, scope: &Scope, reason: &str) -> Result<Value> {
+        self.directory.release(by, scope, reason)?;
         Ok(json!({ "scope": scope, "state": "released" }))
     }
 
@@ -56,8 +56,8 @@ impl Control {
         self.directory.snapshot().kill_switches().in_force(self.clock.now()).map(render::engaged).collect()
     }
 
-    pub(super) fn reload_policies(&self, actor: &Actor) -> Result<Value> {
-        let report = self.take_policies_over(Some(actor));
+    pub(super) fn reload_policies(&self, by: &By) -> Result<Value> {
+        let report = self.take_policies_over(Some(&by.actor));
         if !report.problems.is_empty() {
             return Err(ControlError::invalid(format!(
                 "{}\nthe last good versions stay in force (generation {})",

@@ -15,6 +15,10 @@ impl Control {
             Command::AccountShow { name } => Command::AccountShow { name: own(Some(name))? },
             Command::CredentialList { account } => Command::CredentialList { account: Some(own(account)?) },
             Command::CredentialShow { id } => Command::CredentialShow { id: self.own_set(account, id)? },
+            Command::CredentialRotate { id, overlap_seconds } => {
+                Command::CredentialRotate { id: self.own_set(account, id)?, overlap_seconds }
+            }
+            Command::CredentialRotateEnd { id } => Command::CredentialRotateEnd { id: self.own_set(account, id)? },
             Command::CredentialDisable { id } => Command::CredentialDisable { id: self.own_set(account, id)? },
             Command::GrantList { credential, account: asked } => Command::GrantList {
                 credential: credential.map(|id| self.own_set(account, id)).transpose()?,

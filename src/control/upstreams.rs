@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Control, ControlError, Result, SecretText};
 use crate::directory::By;
-use crate::domain::{AccountName, Actor, Secret, UpstreamName};
+use crate::domain::{AccountName, Secret, UpstreamName};
 use crate::upstream::{
     AccountRef, SessionError, SessionKey, SessionState, SessionStatus, Sessions, StoreVault, UpstreamSecrets,
 };
@@ -30,7 +30,7 @@ impl Control {
     /// Sets the secrets of an ERP user, all together. The session made with the old ones is dropped before the answer.
     pub(super) async fn set_upstream_secret(
         self: &Arc<Self>,
-        actor: Actor,
+        by: By,
         whose: Whose,
         secrets: NewSecrets,
     ) -> Result<Value> {
@@ -44,7 +44,7 @@ impl Control {
         let vault = StoreVault::new(Arc::clone(&self.store), Arc::clone(&self.key_ring), Arc::clone(&self.entropy));
         let sealed = vault.seal_secrets(&key, &secrets).map_err(ControlError::failed)?;
         let stored_key = key.clone();
-        self.change(actor, move |control, by| {
+        self.change(by, move |control, by| {
             control.directory.put_upstream_secrets(by, &stored_key.upstream, stored_key.account, &sealed)
         })
         .await?;
@@ -58,11 +58,11 @@ impl Control {
     }
 
     /// Removes the secrets that an account has of its own.
-    pub(super) async fn remove_upstream_secret(self: &Arc<Self>, actor: Actor, whose: Whose) -> Result<Value> {
+    pub(super) async fn remove_upstream_secret(self: &Arc<Self>, by: By, whose: Whose) -> Result<Value> {
         let (key, account) = self.key(&whose)?;
         let account = account.ok_or_else(|| ControlError::invalid("name the account whose secrets are removed"))?;
         let (upstream, id) = (key.upstream.clone(), account.id);
-        self.change(actor, move |control, by| control.directory.remove_upstream_secrets(by, &upstream, id)).await?;
+        self.change(by, move |control, by| control.directory.remove_upstream_secrets(by, &upstream, id)).await?;
         if let Some(sessions) = &self.sessions {
             sessions.secret_removed(&key.upstream, &account).await.map_err(ControlError::failed)?;
         }
@@ -71,10 +71,10 @@ impl Control {
 
     async fn change<T: Send + 'static>(
         self: &Arc<Self>,
-        actor: Actor,
+        by: By,
         change: impl FnOnce(&Self, &By) -> std::result::Result<T, crate::directory::ChangeError> + Send + 'static,
     ) -> Result<T> {
-        let (control, by) = (Arc::clone(self), self.by(&actor));
+        let control = Arc::clone(self);
         let done = tokio::task::spawn_blocking(move || {
             let changed = change(&control, &by);
             control.copy_changes();

@@ -11,7 +11,7 @@ use super::DemoError;
 use super::little_erp::{LittleErp, LittleErpHandle, Settings};
 use crate::app::{self, App, World};
 use crate::config::{Config, Environment, Sources};
-use crate::control::{Bounds, Caller, Command, Control, SecretText};
+use crate::control::{Caller, Command, Control, NewSet, SecretText};
 use crate::domain::{Actor, CredentialId, Secret};
 use crate::proxy::Stop;
 use crate::secrets::AppKey;
@@ -139,14 +139,11 @@ fn issue(control: &Arc<Control>, erp_password: Secret) -> Result<StageCredential
         api_key: None,
     })?;
     run(Command::AccountCreate { name: "acme".parse().map_err(DemoError::other)?, labels: Vec::new() })?;
-    let issued = run(Command::CredentialIssue {
-        account: "acme".parse().map_err(DemoError::other)?,
-        name: "webshop".into(),
-        kind: Bounds::Bounded,
-        reason: None,
-        expires_at: None,
-        grants: vec![name("order-reader")?],
-    })?;
+    let issued = run(Command::CredentialIssue(Box::new(NewSet::bounded(
+        "acme".parse().map_err(DemoError::other)?,
+        "webshop",
+        vec![name("order-reader")?],
+    ))))?;
     let text =
         |key: &str| issued.get(key).and_then(Value::as_str).map(str::to_owned).ok_or_else(|| DemoError::other(key));
     Ok(StageCredential {

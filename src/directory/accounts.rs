@@ -20,11 +20,11 @@ impl Directory {
             }
             let id = AccountId::new(by.at, &*self.entropy)?;
             let state = AccountState::Active;
-            let account = Account { id, name: name.clone(), state, labels, created_at: by.at };
+            let account = Account { id, name: name.clone(), state, labels, revision: 0, created_at: by.at };
             let after = detail::new_account(&account);
             let entry = entry(by, "account.create", name.to_string()).account(id).changed(Value::Null, after);
             let seq = self.commit(&entry, |tx| tx.insert_account(&account))?;
-            self.swap(|snapshot| snapshot.put_account(account.clone()));
+            let account = self.put_account(account, seq);
             Ok((account, seq))
         })
     }
@@ -36,6 +36,7 @@ impl Directory {
     pub fn set_account_state(&self, by: &By, name: &AccountName, state: AccountState) -> Result<(Account, Seq)> {
         self.with_lock(|snapshot| {
             let known = snapshot.account_named(name).ok_or_else(|| no_account(name))?;
+            by.finds(known.revision)?;
             let before = Account::clone(known);
             if before.state == AccountState::Active && state == AccountState::Active {
                 return Err(ChangeError::Conflict(format!("account `{name}` is active already")));
@@ -49,7 +50,7 @@ impl Directory {
                 AccountState::Suspended { reason, .. } => entry("account.suspend").changed_because(reason, was, is),
             };
             let seq = self.commit(&entry, |tx| tx.update_account_state(&account))?;
-            self.swap(|snapshot| snapshot.put_account(account.clone()));
+            let account = self.put_account(account, seq);
             Ok((account, seq))
         })
     }
@@ -61,6 +62,7 @@ impl Directory {
     pub fn label_account(&self, by: &By, name: &AccountName, changes: &[LabelChange]) -> Result<(Account, Seq)> {
         self.with_lock(|snapshot| {
             let before = snapshot.account_named(name).ok_or_else(|| no_account(name))?;
+            by.finds(before.revision)?;
             let labels = before.labels.changed(changes).map_err(|error| ChangeError::Conflict(error.to_string()))?;
             if labels == before.labels {
                 return Err(ChangeError::Conflict(format!("account `{name}` has these labels already")));
@@ -69,7 +71,7 @@ impl Directory {
             let entry = entry.changed(detail::labels(&before.labels), detail::labels(&labels));
             let seq = self.commit(&entry, |tx| tx.put_labels(before.id, &labels))?;
             let account = Account { labels, ..Account::clone(before) };
-            self.swap(|snapshot| snapshot.put_account(account.clone()));
+            let account = self.put_account(account, seq);
             Ok((account, seq))
         })
     }

@@ -1,17 +1,19 @@
 //! Changes: committed to the store, swapped into the view, then answered.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
+use ipnet::IpNet;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::entry::{Entry, entry};
 use super::{Directory, Snapshot, TokenEntry, detail};
 use crate::domain::{AccountId, AccountName, Actor, CredentialId, EntropyError, PolicyName, TokenId};
-use crate::kill_switch::{Engaged, Scope};
 use crate::secrets::KeyedHash;
-use crate::store::{ChangeTransaction, Credential, CredentialKind, CredentialState, Grant, NewUser, Seq, StoreError};
+use crate::store::{
+    Account, ChangeTransaction, Credential, CredentialKind, CredentialState, Grant, NewUser, Seq, StoreError,
+};
 
 /// Why a change was not made. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +24,14 @@ pub enum ChangeError {
     /// It is there already, or in a state that does not allow it.
     #[error("{0}")]
     Conflict(String),
+    /// It is no longer what it was when it was looked at.
+    #[error("it has changed meanwhile: revision {revision} instead of {expected}; look again before you change it")]
+    Stale {
+        /// What it was.
+        expected: u64,
+        /// What it is.
+        revision: u64,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -37,6 +47,18 @@ pub struct By {
     pub actor: Actor,
     /// When.
     pub at: Timestamp,
+    /// The revision that the account or credential set must still have.
+    pub expected: Option<u64>,
+}
+
+impl By {
+    /// Whether what is to be changed is still what it was when it was looked at.
+    pub(super) fn finds(&self, revision: u64) -> Result<()> {
+        match self.expected {
+            Some(expected) if expected != revision => Err(ChangeError::Stale { expected, revision }),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// A credential set to be issued; its secrets are hashed already.
@@ -50,6 +72,10 @@ pub struct NewCredential {
     pub kind: CredentialKind,
     /// Why it is not held to them, where it is not.
     pub reason: Option<String>,
+    /// What it is for.
+    pub purpose: Option<String>,
+    /// The networks from which it may be used; everywhere where there are none.
+    pub clients: Vec<IpNet>,
     /// When it ends.
     pub expires_at: Option<Timestamp>,
     /// The hash of its password.
@@ -80,11 +106,17 @@ impl Directory {
                 name: new.name,
                 kind: new.kind,
                 reason: new.reason,
+                purpose: new.purpose,
+                clients: new.clients,
                 state: CredentialState::Active,
                 expires_at: new.expires_at,
                 password_hash: new.password_hash,
                 api_key_hash: new.api_key_hash,
+                revision: 0,
                 created_at: by.at,
+                rotated_at: None,
+                former: None,
+                used: Arc::default(),
                 grants,
             };
             let entry = entry(by, "credential.issue", id.to_string()).account(account.id).credential(id);
@@ -94,7 +126,7 @@ impl Directory {
                 None => entry.changed(Value::Null, after),
             };
             let seq = self.commit(&entry, |tx| tx.insert_credential(&credential))?;
-            self.swap(|snapshot| snapshot.put_credential(credential.clone()));
+            let credential = self.put_credential(credential, seq);
             Ok((credential, seq))
         })
     }
@@ -106,6 +138,7 @@ impl Directory {
     pub fn set_credential_state(&self, by: &By, id: CredentialId, state: CredentialState) -> Result<(usize, Seq)> {
         self.with_lock(|snapshot| {
             let before = snapshot.credential(id).ok_or_else(|| no_credential(id))?;
+            by.finds(before.revision)?;
             if before.state == state || before.state == CredentialState::Revoked {
                 return Err(ChangeError::Conflict(format!(
                     "credential set `{id}` is {} already",
@@ -128,7 +161,7 @@ impl Directory {
                 Ok(())
             })?;
             let ended = if state == CredentialState::Active { 0 } else { self.tokens.revoke_all(id) };
-            self.swap(|snapshot| snapshot.put_credential(credential.clone()));
+            self.put_credential(credential, seq);
             Ok((ended, seq))
         })
     }
@@ -146,8 +179,8 @@ impl Directory {
             let entry = entry(by, "credential.rehash", old.id.to_string()).account(old.account).credential(old.id);
             let entry =
                 entry.changed(detail::hashing(&before.password_hash), detail::hashing(&credential.password_hash));
-            self.commit(&entry, |tx| tx.update_password_hash(old.id, &credential.password_hash, by.at))?;
-            self.swap(|snapshot| snapshot.put_credential(credential.clone()));
+            let seq = self.commit(&entry, |tx| tx.update_password_hash(old.id, &credential.password_hash, by.at))?;
+            self.put_credential(credential, seq);
             Ok(())
         })
     }
@@ -159,6 +192,7 @@ impl Directory {
     pub fn add_grant(&self, by: &By, id: CredentialId, grant: Grant) -> Result<Seq> {
         self.with_lock(|snapshot| {
             let before = snapshot.credential(id).ok_or_else(|| no_credential(id))?;
+            by.finds(before.revision)?;
             if before.state == CredentialState::Revoked {
                 return Err(ChangeError::Conflict(format!("credential set `{id}` is revoked")));
             }
@@ -169,7 +203,7 @@ impl Directory {
             let mut credential = Credential::clone(before);
             credential.grants.retain(|known| known.policy != grant.policy);
             credential.grants.push(grant);
-            self.swap(|snapshot| snapshot.put_credential(credential.clone()));
+            self.put_credential(credential, seq);
             Ok(seq)
         })
     }
@@ -181,6 +215,7 @@ impl Directory {
     pub fn remove_grant(&self, by: &By, id: CredentialId, policy: &PolicyName) -> Result<Seq> {
         self.with_lock(|snapshot| {
             let before = snapshot.credential(id).ok_or_else(|| no_credential(id))?;
+            by.finds(before.revision)?;
             let Some(held) = before.grants.iter().find(|grant| grant.policy == *policy) else {
                 return Err(ChangeError::NotFound(format!("credential set `{id}` does not hold `{policy}`")));
             };
@@ -189,25 +224,28 @@ impl Directory {
             let seq = self.commit(&entry, |tx| tx.delete_grant(id, policy))?;
             let mut credential = Credential::clone(before);
             credential.grants.retain(|grant| grant.policy != *policy);
-            self.swap(|snapshot| snapshot.put_credential(credential.clone()));
+            self.put_credential(credential, seq);
             Ok(seq)
         })
     }
 
-    /// Adds a token. Its record is the audit row of the attempt.
+    /// Adds a token that the holder of this x-api-key gets. Its record is the audit row of the attempt.
     ///
     /// # Errors
-    /// When its set was disabled or revoked meanwhile, or the store fails.
-    pub fn insert_token(&self, hash: KeyedHash, entry: TokenEntry) -> Result<()> {
+    /// When its set was disabled or revoked meanwhile, or its secrets have ended, or the store fails.
+    pub fn insert_token(&self, hash: KeyedHash, entry: TokenEntry, api_key: &KeyedHash) -> Result<TokenEntry> {
         self.with_lock(|snapshot| {
             // A revocation that was answered while the password was checked must win.
-            match snapshot.credential(entry.credential) {
-                Some(credential) if credential.state == CredentialState::Active => {}
-                _ => return Err(ChangeError::Conflict("the credential set was ended meanwhile".into())),
-            }
-            self.store.insert_token(&entry.row(hash))?;
+            let credential = snapshot.credential(entry.credential).filter(|set| set.state == CredentialState::Active);
+            let (credential, pair) =
+                credential
+                    .and_then(|set| Some((set, set.pair_of(api_key, entry.issued_at())?)))
+                    .ok_or_else(|| ChangeError::Conflict("the credential set was ended meanwhile".into()))?;
+            credential.used.note(pair, entry.issued_at());
+            let entry = entry.got_with(pair);
+            self.store.insert_token(&entry.row(hash), credential)?;
             self.tokens.insert(hash, entry);
-            Ok(())
+            Ok(entry)
         })
     }
 
@@ -251,6 +289,7 @@ impl Directory {
     pub fn revoke_tokens_of(&self, by: &By, id: CredentialId) -> Result<(usize, Seq)> {
         self.with_lock(|snapshot| {
             let credential = snapshot.credential(id).ok_or_else(|| no_credential(id))?;
+            by.finds(credential.revision)?;
             let live = self.live_tokens_of(id, by.at);
             let entry = entry(by, "token.revoke-all", id.to_string()).account(credential.account).credential(id);
             let entry = entry.changed(json!({ "live_tokens": live }), json!({ "live_tokens": 0 }));
@@ -258,61 +297,6 @@ impl Directory {
             let ended = self.tokens.revoke_all(id);
             self.changed();
             Ok((ended, seq))
-        })
-    }
-
-    /// Engages a kill switch, in place of one of the same scope.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub fn engage(&self, by: &By, engaged: Engaged) -> Result<Seq> {
-        self.with_lock(|snapshot| {
-            let before = snapshot.kill_switches().of(&engaged.scope).map_or(Value::Null, detail::switch);
-            let entry = entry(by, "kill.engage", engaged.scope.to_string());
-            let entry = entry.changed_because(&engaged.reason, before, detail::switch(&engaged));
-            let seq = self.commit(&entry, |tx| tx.put_kill_switch(&engaged))?;
-            let switches = snapshot.kill_switches().with(engaged);
-            self.swap(|snapshot| snapshot.put_kill_switches(switches.clone()));
-            Ok(seq)
-        })
-    }
-
-    /// Releases a kill switch.
-    ///
-    /// # Errors
-    /// When none of this scope is engaged, or the store fails.
-    pub fn release(&self, by: &By, scope: &Scope, reason: &str) -> Result<Seq> {
-        self.with_lock(|snapshot| {
-            let Some(engaged) = snapshot.kill_switches().of(scope) else {
-                return Err(ChangeError::NotFound(format!("no kill switch is engaged for `{scope}`")));
-            };
-            let entry = entry(by, "kill.release", scope.to_string());
-            let entry = entry.changed_because(reason, detail::switch(engaged), Value::Null);
-            let seq = self.commit(&entry, |tx| tx.delete_kill_switch(scope))?;
-            let switches = snapshot.kill_switches().without(scope);
-            self.swap(|snapshot| snapshot.put_kill_switches(switches.clone()));
-            Ok(seq)
-        })
-    }
-
-    /// Removes kill switches whose time is over; each leaves its entry in the stream of changes. They have stopped
-    /// nothing since then.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub fn remove_ended_kill_switches(&self, by: &By) -> Result<usize> {
-        self.with_lock(|snapshot| {
-            let ended: Vec<Engaged> = snapshot.kill_switches().over(by.at).cloned().collect();
-            for engaged in &ended {
-                let entry = entry(by, "kill.end", engaged.scope.to_string());
-                let entry = entry.changed(detail::switch(engaged), Value::Null);
-                self.commit(&entry, |tx| tx.delete_kill_switch(&engaged.scope))?;
-                self.swap(|snapshot| {
-                    let left = snapshot.kill_switches().without(&engaged.scope);
-                    snapshot.put_kill_switches(left);
-                });
-            }
-            Ok(ended.len())
         })
     }
 
@@ -363,7 +347,21 @@ impl Directory {
         self.changed();
     }
 
-    fn changed(&self) {
+    /// Shows a set as this change made it.
+    pub(super) fn put_credential(&self, credential: Credential, seq: Seq) -> Credential {
+        let credential = Credential { revision: seq.0, ..credential };
+        self.swap(|snapshot| snapshot.put_credential(credential.clone()));
+        credential
+    }
+
+    /// Shows an account as this change made it.
+    pub(super) fn put_account(&self, account: Account, seq: Seq) -> Account {
+        let account = Account { revision: seq.0, ..account };
+        self.swap(|snapshot| snapshot.put_account(account.clone()));
+        account
+    }
+
+    pub(super) fn changed(&self) {
         self.epoch.fetch_add(1, Ordering::Release);
     }
 }
@@ -372,6 +370,6 @@ pub(super) fn no_account(name: &AccountName) -> ChangeError {
     ChangeError::NotFound(format!("there is no account `{name}`; `erp-access account list` shows them"))
 }
 
-fn no_credential(id: CredentialId) -> ChangeError {
+pub(super) fn no_credential(id: CredentialId) -> ChangeError {
     ChangeError::NotFound(format!("there is no credential set `{id}`; `erp-access credential list` shows them"))
 }

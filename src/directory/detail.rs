@@ -28,10 +28,12 @@ pub(super) fn labels(labels: &Labels) -> Value {
 }
 
 pub(super) fn credential(credential: &Credential) -> Value {
-    let Credential { name, kind, state, expires_at, grants, .. } = credential;
+    let Credential { name, kind, state, expires_at, purpose, clients, rotated_at, former, grants, .. } = credential;
     let grants: Vec<_> = grants.iter().map(grant).collect();
     json!({
         "name": name, "kind": kind.as_str(), "state": state.as_str(), "expires_at": expires_at, "grants": grants,
+        "purpose": purpose, "clients": clients, "rotated_at": rotated_at,
+        "former_secrets_end_at": former.as_ref().map(|former| former.ends_at),
     })
 }
 

@@ -7,8 +7,10 @@ mod accounts;
 mod change;
 mod detail;
 mod entry;
+mod kill_switches;
 mod operator_keys;
 mod overrides;
+mod rotation;
 mod secrets;
 mod snapshot;
 #[cfg(test)]
@@ -26,9 +28,12 @@ use crate::kill_switch::Engaged;
 use crate::secrets::KeyedHash;
 use crate::store::{Store, StoreError};
 
-pub use crate::store::{Account, AccountState, Credential, CredentialKind, CredentialState, Grant, OperatorKey};
+pub use crate::store::{
+    Account, AccountState, Credential, CredentialKind, CredentialState, FormerSecrets, Grant, OperatorKey, Pair,
+};
 pub use change::{By, ChangeError, NewCredential};
 pub use operator_keys::NewOperatorKey;
+pub use rotation::{CredentialChange, NewSecrets};
 pub use snapshot::Snapshot;
 pub use tokens::TokenEntry;
 

@@ -33,13 +33,15 @@ fn hash(ring: &KeyRing, text: &[u8]) -> KeyedHash {
 }
 
 fn by() -> By {
-    By { actor: Actor::Operator("tester".into()), at: Timestamp::UNIX_EPOCH }
+    By { actor: Actor::Operator("tester".into()), at: Timestamp::UNIX_EPOCH, expected: None }
 }
 
 fn token(directory: &Directory, hash: KeyedHash, credential: CredentialId) -> TokenId {
     let id = TokenId::new(Timestamp::UNIX_EPOCH, &SystemEntropy).expect("entropy");
     let end = Timestamp::from_second(3600).expect("a time");
-    directory.insert_token(hash, TokenEntry::new(id, credential, Timestamp::UNIX_EPOCH, end)).expect("inserted");
+    let api_key = directory.snapshot().credential(credential).expect("there").api_key_hash;
+    let entry = TokenEntry::new(id, credential, Timestamp::UNIX_EPOCH, end);
+    directory.insert_token(hash, entry, &api_key).expect("inserted");
     id
 }
 
@@ -58,6 +60,8 @@ fn everything(directory: &Directory, ring: &KeyRing) {
         name: "shop".into(),
         kind: CredentialKind::Bounded,
         reason: None,
+        purpose: Some("the till".into()),
+        clients: Vec::new(),
         expires_at: None,
         password_hash: PASSWORD_HASH.into(),
         api_key_hash: hash(ring, b"key"),
@@ -66,7 +70,13 @@ fn everything(directory: &Directory, ring: &KeyRing) {
     let (credential, _) = directory.issue_credential(&by, new).expect("issued");
     directory.renew_password_hash(&by, &credential, NEW_HASH.into()).expect("renewed");
     let id = credential.id;
-    let until = Some(Timestamp::from_second(60).expect("a time"));
+    let end = Timestamp::from_second(60).expect("a time");
+    let until = Some(end);
+    let change = CredentialChange { purpose: Some("the other till".into()), ..CredentialChange::default() };
+    directory.update_credential(&by, id, change).expect("updated");
+    let new = NewSecrets { password_hash: NEW_HASH.into(), api_key_hash: hash(ring, b"new key"), overlap_until: until };
+    directory.rotate_credential(&by, id, new).expect("rotated");
+    directory.end_rotation(&by, id).expect("ended");
     directory.add_grant(&by, id, Grant { policy: policy.clone(), expires_at: until }).expect("granted");
     directory.remove_grant(&by, id, &policy).expect("removed");
     let revoked = token(directory, hash(ring, b"one"), id);
@@ -91,7 +101,7 @@ fn everything(directory: &Directory, ring: &KeyRing) {
         ..engaged.clone()
     };
     directory.engage(&by, briefly).expect("engaged");
-    directory.remove_ended_kill_switches(&By { at: until.expect("an end"), ..by.clone() }).expect("removed");
+    directory.remove_ended_kill_switches(&By { at: end, ..by.clone() }).expect("removed");
     directory.engage(&by, engaged).expect("engaged");
     directory.release(&by, &Scope::All, "inventory-is-over").expect("released");
     overrides_of_a_schedule(directory);

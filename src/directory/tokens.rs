@@ -8,9 +8,9 @@ use jiff::Timestamp;
 
 use crate::domain::{CredentialId, TokenId};
 use crate::secrets::KeyedHash;
-use crate::store::TokenRow;
+use crate::store::{Credential, Pair, TokenRow};
 
-/// A live token as a request meets it: 48 bytes.
+/// A live token as a request meets it: 56 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenEntry {
     /// Its id.
@@ -19,13 +19,30 @@ pub struct TokenEntry {
     pub credential: CredentialId,
     issued_at: i64,
     expires_at: i64,
+    pair: Pair,
 }
 
 impl TokenEntry {
     /// A token of this credential set.
     #[must_use]
     pub fn new(id: TokenId, credential: CredentialId, issued_at: Timestamp, expires_at: Timestamp) -> Self {
-        Self { id, credential, issued_at: issued_at.as_microsecond(), expires_at: expires_at.as_microsecond() }
+        let (issued_at, expires_at) = (issued_at.as_microsecond(), expires_at.as_microsecond());
+        Self { id, credential, issued_at, expires_at, pair: Pair::Current }
+    }
+
+    /// The same, got with this pair of the set's secrets.
+    #[must_use]
+    pub fn got_with(self, pair: Pair) -> Self {
+        Self { pair, ..self }
+    }
+
+    /// Whether the secrets that got it still serve.
+    #[must_use]
+    pub fn is_backed(&self, credential: &Credential, now: Timestamp) -> bool {
+        match self.pair {
+            Pair::Current => true,
+            Pair::Former => credential.former.as_ref().is_some_and(|former| former.ends_at > now),
+        }
     }
 
     /// When it was issued.
@@ -47,13 +64,14 @@ impl TokenEntry {
             credential: self.credential,
             issued_at: self.issued_at(),
             expires_at: self.expires_at(),
+            pair: self.pair,
         }
     }
 }
 
 impl From<&TokenRow> for TokenEntry {
     fn from(row: &TokenRow) -> Self {
-        Self::new(row.id, row.credential, row.issued_at, row.expires_at)
+        Self::new(row.id, row.credential, row.issued_at, row.expires_at).got_with(row.pair)
     }
 }
 
@@ -132,6 +150,15 @@ impl Tokens {
     /// The token with this id; looks at every token where its credential set is not known.
     pub(super) fn by_id(&self, id: TokenId) -> Option<TokenEntry> {
         self.by_hash.pin().values().find(|entry| entry.id == id).copied()
+    }
+
+    /// Notes that other secrets took the place of those that got the tokens of a credential set.
+    pub(super) fn outdate(&self, credential: CredentialId) {
+        let index = self.index();
+        let pinned = self.by_hash.pin();
+        for hash in index.get(&credential).map(Vec::as_slice).unwrap_or_default() {
+            pinned.update(*hash, |entry| entry.got_with(Pair::Former));
+        }
     }
 
     /// Takes one token away for good.

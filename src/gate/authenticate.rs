@@ -1,11 +1,12 @@
 //! Step 3: who asks. Token, credential set and account must all be live; nothing is read from a database.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use crate::audit::Step;
-use crate::directory::{Account, AccountState, Credential, CredentialState};
+use crate::directory::{Account, AccountState, Credential, CredentialState, Pair};
 use crate::domain::{Code, Principal};
 use crate::secrets::HashPurpose;
 
@@ -43,8 +44,12 @@ impl Gate {
         let principal = Principal { token: entry.id, credential: credential.id, account: account.id };
         trail.principal(&principal);
         check_set(credential, asked.now)?;
+        if !entry.is_backed(credential, asked.now) {
+            return Err(invalid("the secrets that got the token have been replaced, and their overlap is over"));
+        }
         self.check_api_key(&running, credential)?;
         check_account(account)?;
+        check_address(credential, asked.client)?;
         trail.passed(Step::Authentication, format!("set `{}` of account `{}`", credential.name, account.name));
         let (credential, account) = (Arc::clone(credential), Arc::clone(account));
         Ok(Known { running, principal, credential, account })
@@ -54,11 +59,14 @@ impl Gate {
         match presented_api_key(running.request.asked.head.headers).map_err(unreadable)? {
             Some(key) => {
                 let hash = self.key_ring.keyed_hash(HashPurpose::ApiKey, key.secret().expose().as_bytes());
-                if hash == credential.api_key_hash {
-                    Ok(())
-                } else {
-                    Err(wrong_key("the x-api-key is not the one of the token's credential set"))
+                let now = running.request.asked.now;
+                let pair = credential
+                    .pair_of(&hash, now)
+                    .ok_or_else(|| wrong_key("the x-api-key is not the one of the token's credential set"))?;
+                if pair == Pair::Former {
+                    credential.used.note(pair, now);
                 }
+                Ok(())
             }
             None => match self.rules.api_key {
                 ApiKeyOnRelay::Optional => Ok(()),
@@ -79,6 +87,14 @@ pub(super) fn check_set(credential: &Credential, now: Timestamp) -> Result<(), D
         return Err(invalid("the credential set has expired"));
     }
     Ok(())
+}
+
+/// The set must be for where the request comes from.
+pub(super) fn check_address(credential: &Credential, client: Option<IpAddr>) -> Result<(), Denial> {
+    if credential.is_for(client) {
+        return Ok(());
+    }
+    Err(Denial::new(Step::Authentication, Code::NotPermitted, "the credential set is not for this address"))
 }
 
 /// The account must be live.

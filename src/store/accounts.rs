@@ -17,6 +17,8 @@ pub struct Account {
     pub state: AccountState,
     /// What operators note about it, for conditions.
     pub labels: Labels,
+    /// The number of the change that made it what it is.
+    pub revision: u64,
     /// When it was created.
     pub created_at: Timestamp,
 }
@@ -43,8 +45,8 @@ impl Store {
     pub fn accounts(&self) -> Result<Vec<Account>, StoreError> {
         let mut labels = self.labels()?;
         let connection = self.connection()?;
-        let mut statement =
-            connection.prepare("SELECT id, name, state, reason, changed_at, created_at FROM account ORDER BY name")?;
+        let mut statement = connection
+            .prepare("SELECT id, name, state, reason, changed_at, created_at, revision FROM account ORDER BY name")?;
         let rows = statement.query_map([], |row| {
             let name: String = row.get(1)?;
             let state: String = row.get(2)?;
@@ -61,6 +63,7 @@ impl Store {
                     other => return Err(unknown(2, other)),
                 },
                 labels: labels.remove(&id).unwrap_or_default(),
+                revision: row.get::<_, i64>(6)?.unsigned_abs(),
                 created_at: from_sql(row.get(5)?),
             })
         })?;

@@ -74,6 +74,7 @@ impl Store {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let value = change(&ChangeTransaction(&transaction))?;
         let seq = append(&transaction, entry)?;
+        revise(&transaction, entry, seq)?;
         transaction.commit()?;
         Ok((value, seq))
     }
@@ -103,6 +104,21 @@ impl Store {
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
+}
+
+/// A credential set, or else an account, is what its last change made of it.
+fn revise(transaction: &Transaction<'_>, entry: &Change, seq: Seq) -> Result<(), StoreError> {
+    let seq = i64::try_from(seq.0).unwrap_or(i64::MAX);
+    match (&entry.credential, &entry.account) {
+        (Some(id), _) => {
+            transaction.execute("UPDATE credential SET revision = ?2 WHERE id = ?1", params![id.as_bytes(), seq])?
+        }
+        (None, Some(id)) => {
+            transaction.execute("UPDATE account SET revision = ?2 WHERE id = ?1", params![id.as_bytes(), seq])?
+        }
+        (None, None) => 0,
+    };
+    Ok(())
 }
 
 // INVARIANT: the number is one more than the last, taken under the write lock, so the stream has no gaps.

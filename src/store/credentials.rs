@@ -1,10 +1,14 @@
 //! The tables of credential sets and of what is granted to them.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
 
+use ipnet::IpNet;
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
+use super::rotation::{FormerSecrets, Pair, Used, former};
 use super::{ChangeTransaction, Store, StoreError, from_sql, to_sql, unknown};
 use crate::domain::{AccountId, CredentialId, PolicyName};
 use crate::secrets::KeyedHash;
@@ -22,6 +26,10 @@ pub struct Credential {
     pub kind: CredentialKind,
     /// Why it is not held to them, where it is not.
     pub reason: Option<String>,
+    /// What it is for.
+    pub purpose: Option<String>,
+    /// The networks from which it may be used; everywhere where there are none.
+    pub clients: Vec<IpNet>,
     /// Whether it can be used.
     pub state: CredentialState,
     /// When it ends.
@@ -30,10 +38,46 @@ pub struct Credential {
     pub password_hash: String,
     /// The keyed hash of its x-api-key.
     pub api_key_hash: KeyedHash,
+    /// The number of the change that made it what it is.
+    pub revision: u64,
     /// When it was issued.
     pub created_at: Timestamp,
+    /// When these secrets took the place of others, where they did.
+    pub rotated_at: Option<Timestamp>,
+    /// The secrets before these, while they still serve.
+    pub former: Option<FormerSecrets>,
+    /// When its secrets were used last.
+    pub used: Arc<Used>,
     /// The policies that it holds.
     pub grants: Vec<Grant>,
+}
+
+impl Credential {
+    /// Whether a client at this address may use it; nobody is nowhere.
+    #[must_use]
+    pub fn is_for(&self, client: Option<IpAddr>) -> bool {
+        let Some(client) = client.map(|client| client.to_canonical()) else { return self.clients.is_empty() };
+        self.clients.is_empty() || self.clients.iter().any(|network| network.contains(&client))
+    }
+
+    /// The pair of secrets that has this x-api-key and serves at this moment.
+    #[must_use]
+    pub fn pair_of(&self, api_key: &KeyedHash, now: Timestamp) -> Option<Pair> {
+        if *api_key == self.api_key_hash {
+            return Some(Pair::Current);
+        }
+        let former = self.former.as_ref().filter(|former| former.ends_at > now)?;
+        (*api_key == former.api_key_hash).then_some(Pair::Former)
+    }
+
+    /// The hash of the password of a pair.
+    #[must_use]
+    pub fn password_hash_of(&self, pair: Pair) -> Option<&str> {
+        match pair {
+            Pair::Current => Some(&self.password_hash),
+            Pair::Former => self.former.as_ref().map(|former| former.password_hash.as_str()),
+        }
+    }
 }
 
 /// Whether a credential set is held to its grants.
@@ -105,8 +149,10 @@ impl Store {
         let connection = self.connection()?;
         let mut grants = grants(&connection)?;
         let mut statement = connection.prepare(
-            "SELECT id, account, name, kind, state, expires_at, password_hash, api_key_hash, created_at, reason
-             FROM credential",
+            "SELECT id, account, name, kind, state, expires_at, credential.password_hash, credential.api_key_hash,
+                created_at, reason, purpose, clients, secrets_at, credential.last_used_at, former_secrets.password_hash,
+                former_secrets.api_key_hash, ends_at, former_secrets.last_used_at, revision
+             FROM credential LEFT JOIN former_secrets ON former_secrets.credential = credential.id",
         )?;
         let rows = statement.query_map([], |row| {
             let id = CredentialId::from_bytes(row.get(0)?);
@@ -132,11 +178,28 @@ impl Store {
                 api_key_hash: KeyedHash::from_bytes(row.get(7)?),
                 created_at: from_sql(row.get(8)?),
                 reason: row.get(9)?,
+                purpose: row.get(10)?,
+                clients: networks(row.get(11)?)?,
+                rotated_at: row.get::<_, Option<_>>(12)?.map(from_sql),
+                former: former(row)?,
+                used: Arc::new(Used::from_columns(row.get(13)?, row.get(17)?)),
+                revision: row.get::<_, i64>(18)?.unsigned_abs(),
                 grants: grants.remove(&id).unwrap_or_default(),
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
+}
+
+/// Networks as a column holds them; none is NULL.
+pub(super) fn networks(column: Option<String>) -> rusqlite::Result<Vec<IpNet>> {
+    let Some(text) = column else { return Ok(Vec::new()) };
+    serde_json::from_str(&text).map_err(|_| unknown(0, &text))
+}
+
+/// The same the other way.
+pub(super) fn networks_column(networks: &[IpNet]) -> Option<String> {
+    (!networks.is_empty()).then(|| serde_json::json!(networks).to_string())
 }
 
 fn grants(connection: &Connection) -> Result<HashMap<CredentialId, Vec<Grant>>, StoreError> {
@@ -163,8 +226,8 @@ impl ChangeTransaction<'_> {
     pub fn insert_credential(&self, credential: &Credential) -> Result<(), StoreError> {
         self.connection().execute(
             "INSERT INTO credential (id, account, name, kind, state, expires_at, password_hash, api_key_hash,
-                created_at, changed_at, reason)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10)",
+                created_at, changed_at, reason, purpose, clients)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10, ?11, ?12)",
             params![
                 credential.id.as_bytes(),
                 credential.account.as_bytes(),
@@ -176,6 +239,8 @@ impl ChangeTransaction<'_> {
                 credential.api_key_hash.as_bytes(),
                 to_sql(credential.created_at),
                 credential.reason,
+                credential.purpose,
+                networks_column(&credential.clients),
             ],
         )?;
         credential.grants.iter().try_for_each(|grant| self.insert_grant(credential.id, grant, credential.created_at))
@@ -195,6 +260,25 @@ impl ChangeTransaction<'_> {
             // INVARIANT: revoked is final, in the database too.
             "UPDATE credential SET state = ?2, changed_at = ?3 WHERE id = ?1 AND state <> 'revoked'",
             params![id.as_bytes(), state.as_str(), to_sql(at)],
+        )?;
+        if affected == 1 { Ok(()) } else { Err(StoreError::Affected("update credential", affected)) }
+    }
+
+    /// Writes what people may change of a credential set.
+    ///
+    /// # Errors
+    /// When there is no such set, or on a fault of the database.
+    pub fn update_credential(&self, credential: &Credential, at: Timestamp) -> Result<(), StoreError> {
+        let affected = self.connection().execute(
+            "UPDATE credential SET name = ?2, purpose = ?3, clients = ?4, expires_at = ?5, changed_at = ?6 WHERE id = ?1",
+            params![
+                credential.id.as_bytes(),
+                credential.name,
+                credential.purpose,
+                networks_column(&credential.clients),
+                credential.expires_at.map(to_sql),
+                to_sql(at),
+            ],
         )?;
         if affected == 1 { Ok(()) } else { Err(StoreError::Affected("update credential", affected)) }
     }

@@ -4,6 +4,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use rusqlite::params;
 
+use super::credentials::{networks, networks_column};
 use super::{ChangeTransaction, Store, StoreError, from_sql, to_sql, unknown};
 use crate::domain::{AccountId, Authority, OperatorKeyId};
 use crate::secrets::KeyedHash;
@@ -51,14 +52,12 @@ impl Store {
             let role: String = row.get(2)?;
             let account = row.get::<_, Option<_>>(3)?.map(AccountId::from_bytes);
             let authority = role.parse().ok().and_then(|role| Authority::of(role, account));
-            let clients: Option<String> = row.get(5)?;
-            let clients = clients.unwrap_or_else(|| "[]".to_owned());
             Ok(OperatorKey {
                 id: OperatorKeyId::from_bytes(row.get(0)?),
                 name: row.get(1)?,
                 authority: authority.ok_or_else(|| unknown(2, &role))?,
                 hash: KeyedHash::from_bytes(row.get(4)?),
-                clients: serde_json::from_str(&clients).map_err(|_| unknown(5, &clients))?,
+                clients: networks(row.get(5)?)?,
                 expires_at: from_sql(row.get(6)?),
                 revoked: row.get(7)?,
                 created_at: from_sql(row.get(8)?),
@@ -74,7 +73,6 @@ impl ChangeTransaction<'_> {
     /// # Errors
     /// When the name is taken, or on a fault of the database.
     pub fn insert_operator_key(&self, key: &OperatorKey) -> Result<(), StoreError> {
-        let clients = (!key.clients.is_empty()).then(|| serde_json::json!(key.clients).to_string());
         self.connection().execute(
             "INSERT INTO operator_key (id, name, role, account, key_hash, clients, expires_at, created_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
@@ -84,7 +82,7 @@ impl ChangeTransaction<'_> {
                 key.authority.role().as_str(),
                 key.authority.account().as_ref().map(AccountId::as_bytes),
                 key.hash.as_bytes(),
-                clients,
+                networks_column(&key.clients),
                 to_sql(key.expires_at),
                 to_sql(key.created_at),
             ],

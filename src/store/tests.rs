@@ -35,7 +35,14 @@ fn change(operation: &'static str) -> Change {
 fn account(name: &str) -> Account {
     let id = AccountId::new(Timestamp::UNIX_EPOCH, &SystemEntropy).expect("entropy");
     let name = name.parse().expect("a name");
-    Account { id, name, state: AccountState::Active, labels: Labels::default(), created_at: Timestamp::UNIX_EPOCH }
+    Account {
+        id,
+        name,
+        state: AccountState::Active,
+        labels: Labels::default(),
+        revision: 0,
+        created_at: Timestamp::UNIX_EPOCH,
+    }
 }
 
 fn ring() -> KeyRing {
@@ -169,11 +176,17 @@ fn a_revoked_set_stays_revoked_in_the_database_too() {
         name: "n".into(),
         kind: CredentialKind::Bounded,
         reason: None,
+        purpose: None,
+        clients: Vec::new(),
         state: CredentialState::Active,
         expires_at: None,
         password_hash: String::new(),
         api_key_hash: crate::secrets::KeyedHash::from_bytes([1; 32]),
+        revision: 0,
         created_at: Timestamp::UNIX_EPOCH,
+        rotated_at: None,
+        former: None,
+        used: std::sync::Arc::default(),
         grants: Vec::new(),
     };
     let at = Timestamp::UNIX_EPOCH;

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use rusqlite::params;
 
-use super::{ChangeTransaction, Store, StoreError, from_sql, to_sql};
+use super::rotation::note_use;
+use super::{ChangeTransaction, Credential, Pair, Store, StoreError, from_sql, to_sql};
 use crate::domain::{CredentialId, TokenId};
 use crate::secrets::KeyedHash;
 
@@ -20,6 +21,8 @@ pub struct TokenRow {
     pub issued_at: Timestamp,
     /// Until when it serves.
     pub expires_at: Timestamp,
+    /// Which of the set's secrets got it.
+    pub pair: Pair,
 }
 
 impl Store {
@@ -29,8 +32,9 @@ impl Store {
     /// When the database cannot be read.
     pub fn for_each_token(&self, now: Timestamp, mut each: impl FnMut(TokenRow)) -> Result<(), StoreError> {
         let connection = self.connection()?;
-        let mut statement = connection
-            .prepare("SELECT hash, id, credential, issued_at, expires_at FROM token WHERE expires_at > ?1")?;
+        let mut statement = connection.prepare(
+            "SELECT hash, id, credential, issued_at, expires_at, by_former_secrets FROM token WHERE expires_at > ?1",
+        )?;
         let mut rows = statement.query(params![to_sql(now)])?;
         while let Some(row) = rows.next()? {
             each(TokenRow {
@@ -39,19 +43,25 @@ impl Store {
                 credential: CredentialId::from_bytes(row.get(2)?),
                 issued_at: from_sql(row.get(3)?),
                 expires_at: from_sql(row.get(4)?),
+                pair: if row.get(5)? { Pair::Former } else { Pair::Current },
             });
         }
         Ok(())
     }
 
-    /// Adds a token. Its record is the audit row of the attempt, so it takes no number of the stream of changes.
+    /// Adds a token of this set, whose secrets were used for it. Its record is the audit row of the attempt, so it takes no
+    /// number of the stream of changes.
     ///
     /// # Errors
     /// On a fault of the database.
-    pub fn insert_token(&self, token: &TokenRow) -> Result<(), StoreError> {
-        self.connection()?
+    pub fn insert_token(&self, token: &TokenRow, credential: &Credential) -> Result<(), StoreError> {
+        let mut connection = self.connection()?;
+        let transaction = connection.transaction()?;
+        note_use(&transaction, credential)?;
+        transaction
             .prepare_cached(
-                "INSERT INTO token (hash, id, credential, issued_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO token (hash, id, credential, issued_at, expires_at, by_former_secrets)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
             .execute(params![
                 token.hash.as_bytes(),
@@ -59,8 +69,9 @@ impl Store {
                 token.credential.as_bytes(),
                 to_sql(token.issued_at),
                 to_sql(token.expires_at),
+                token.pair == Pair::Former,
             ])?;
-        Ok(())
+        Ok(transaction.commit()?)
     }
 
     /// Deletes one token whose end is recorded elsewhere. Says whether it was there.
@@ -87,6 +98,16 @@ impl ChangeTransaction<'_> {
     /// On a fault of the database.
     pub fn delete_token(&self, id: TokenId) -> Result<bool, StoreError> {
         Ok(self.connection().execute("DELETE FROM token WHERE id = ?1", params![id.as_bytes()])? == 1)
+    }
+
+    /// Notes that other secrets took the place of those that got the tokens of a credential set.
+    ///
+    /// # Errors
+    /// On a fault of the database.
+    pub fn outdate_tokens_of(&self, credential: CredentialId) -> Result<(), StoreError> {
+        self.connection()
+            .execute("UPDATE token SET by_former_secrets = 1 WHERE credential = ?1", params![credential.as_bytes()])?;
+        Ok(())
     }
 
     /// Deletes all tokens of a credential set and says how many there were.

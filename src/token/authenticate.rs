@@ -4,11 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::audit::Step;
-use crate::directory::{Account, AccountState, By, Credential, CredentialState};
+use crate::directory::{Account, AccountState, By, Credential, CredentialState, Pair};
 use crate::domain::{Actor, Code, CredentialId, Secret};
 use crate::gate::{BasicCredentials, Challenge, Denial, PresentedError, presented_api_key, presented_basic};
-use crate::secrets::{HashPurpose, HashingError, Verified};
+use crate::secrets::{HashPurpose, HashingError, KeyedHash, Verified};
 
 use super::row::AttemptRow;
 use super::{TokenAsked, TokenEndpoint};
@@ -17,6 +19,8 @@ use super::{TokenAsked, TokenEndpoint};
 #[must_use]
 pub(super) struct Client {
     pub(super) credential: Arc<Credential>,
+    /// The keyed hash of the x-api-key that was presented.
+    pub(super) api_key: KeyedHash,
 }
 
 impl TokenEndpoint {
@@ -46,7 +50,8 @@ impl TokenEndpoint {
         presented: Presented,
         row: &mut AttemptRow,
     ) -> Result<Client, Denial> {
-        let Some((credential, account)) = self.holder(&presented, row) else {
+        let api_key = self.key_ring.keyed_hash(HashPurpose::ApiKey, presented.api_key.expose().as_bytes());
+        let Some((credential, account, pair)) = self.holder(&presented.basic, &api_key, asked.now, row) else {
             // SECURITY: without the right x-api-key no password is examined, so nobody else can make us hash; the
             // answer waits as long as hashing takes, so that its time tells nothing.
             tokio::time::sleep(self.hasher.typical_duration()).await;
@@ -57,12 +62,13 @@ impl TokenEndpoint {
             .map_err(|wait| throttled("this client id", wait))?;
         let verified = self
             .hasher
-            .verify(presented.basic.password, Some(credential.password_hash.clone()))
+            .verify(presented.basic.password, credential.password_hash_of(pair).map(str::to_owned))
             .await
             .map_err(|error| not_hashed(&error))?;
         match verified {
-            Verified::Right => {}
-            Verified::RightWithNewHash(hash) => self.renew(&credential, hash, asked).await,
+            Verified::RightWithNewHash(hash) if pair == Pair::Current => self.renew(&credential, hash, asked).await,
+            // Secrets that end soon keep their hash.
+            Verified::Right | Verified::RightWithNewHash(_) => {}
             Verified::Wrong => {
                 self.by_client.failed(credential.id, self.clock.monotonic());
                 return Err(invalid("the password is wrong"));
@@ -71,12 +77,12 @@ impl TokenEndpoint {
         row.by(credential.id);
         usable(&credential, &account, asked)?;
         row.passed(Step::Authentication, format!("set `{}` of account `{}`", credential.name, account.name));
-        Ok(Client { credential })
+        Ok(Client { credential, api_key })
     }
 
     /// Keeps the hash with today's parameters. When that fails, the old one serves on.
     async fn renew(&self, credential: &Arc<Credential>, hash: String, asked: &TokenAsked<'_>) {
-        let by = By { actor: Actor::System, at: asked.now };
+        let by = By { actor: Actor::System, at: asked.now, expected: None };
         let (directory, credential) = (Arc::clone(&self.directory), Arc::clone(credential));
         let renewed = tokio::task::spawn_blocking(move || directory.renew_password_hash(&by, &credential, hash)).await;
         if !matches!(renewed, Ok(Ok(()))) {
@@ -85,14 +91,20 @@ impl TokenEndpoint {
     }
 
     /// The set that has both this client id and this x-api-key.
-    fn holder(&self, presented: &Presented, row: &mut AttemptRow) -> Option<(Arc<Credential>, Arc<Account>)> {
+    fn holder(
+        &self,
+        presented: &BasicCredentials,
+        api_key: &KeyedHash,
+        now: Timestamp,
+        row: &mut AttemptRow,
+    ) -> Option<(Arc<Credential>, Arc<Account>, Pair)> {
         let snapshot = self.directory.snapshot();
-        let id: CredentialId = presented.basic.client_id.parse().ok()?;
+        let id: CredentialId = presented.client_id.parse().ok()?;
         let credential = snapshot.credential(id)?;
         let account = snapshot.account(credential.account)?;
         row.about(credential.id, account.id);
-        let hash = self.key_ring.keyed_hash(HashPurpose::ApiKey, presented.api_key.expose().as_bytes());
-        (hash == credential.api_key_hash).then(|| (Arc::clone(credential), Arc::clone(account)))
+        let pair = credential.pair_of(api_key, now)?;
+        Some((Arc::clone(credential), Arc::clone(account), pair))
     }
 }
 
@@ -120,6 +132,9 @@ fn usable(credential: &Credential, account: &Account, asked: &TokenAsked<'_>) ->
     }
     if credential.expires_at.is_some_and(|at| at <= asked.now) {
         return Err(invalid("the secrets are right, but the credential set has expired"));
+    }
+    if !credential.is_for(asked.client) {
+        return Err(invalid("the secrets are right, but the credential set is not for this address"));
     }
     match &account.state {
         AccountState::Active => Ok(()),

@@ -74,8 +74,8 @@ impl TokenEndpoint {
         let expires_at = asked.now.checked_add(self.rules.lifetime).map_err(internal)?;
         let entry = TokenEntry::new(id, client.credential.id, asked.now, expires_at);
         let hash = self.key_ring.keyed_hash(HashPurpose::Token, secret.secret().expose().as_bytes());
-        let directory = Arc::clone(&self.directory);
-        tokio::task::spawn_blocking(move || directory.insert_token(hash, entry))
+        let (directory, api_key) = (Arc::clone(&self.directory), client.api_key);
+        let entry = tokio::task::spawn_blocking(move || directory.insert_token(hash, entry, &api_key))
             .await
             .map_err(internal)?
             .map_err(|error: ChangeError| internal(error))?;

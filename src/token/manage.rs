@@ -77,7 +77,7 @@ impl TokenEndpoint {
     /// The token named in the request, where it is live and belongs to the asking credential set.
     async fn own_token(&self, asked: &TokenAsked<'_>, row: &mut AttemptRow) -> Result<Option<TokenEntry>, Denial> {
         let parameters = Parameters::read(asked.headers, &asked.body)?;
-        let Client { credential } = self.authenticate(asked, row).await?;
+        let Client { credential, .. } = self.authenticate(asked, row).await?;
         let token = parameters.get("token").ok_or_else(|| {
             Denial::new(Step::Request, Code::BadRequest, "the parameter `token` is missing").detail("send `token`")
         })?;

@@ -297,3 +297,34 @@ fn what_is_asked_at_random_is_answered_as_the_description_says() {
 
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,\
     response_schema_conformance,negative_data_rejection,unsupported_method";
+
+#[test]
+fn a_change_of_what_has_changed_since_it_was_looked_at_is_refused() {
+    let gateway = gateway();
+    let (_, key) = gateway.operator_key(Role::Admin, None);
+    gateway.issue("acme", &["order-reader"]);
+    let set = ask(&gateway, &key, "GET", "/v1/credentials", None).json()["items"][0]["id"].clone();
+    let set = format!("/v1/credentials/{}", set.as_str().expect("an id"));
+    let looked = ask(&gateway, &key, "GET", &set, None);
+    let tag = looked.header("etag").expect("a tag").to_owned();
+    let change = |tag: &str, name: &str| {
+        let headers = [("x-api-key", key.as_str()), ("If-Match", tag)];
+        ask_with(&gateway, &headers, "POST", &set, Some(&json!({ "name": name })))
+    };
+    let first = change(&tag, "till 2");
+    assert_eq!(first.status, 200, "{}", first.text());
+    assert_ne!(first.header("etag"), Some(tag.as_str()));
+    let second = change(&tag, "till 3");
+    assert_eq!((second.status, second.code().as_str()), (412, "stale"), "{}", second.text());
+    assert_eq!(ask(&gateway, &key, "GET", &set, None).json()["name"], "till 2");
+    assert_eq!(change("*", "till 4").status, 200);
+    assert_eq!(change("till", "till 5").status, 422);
+    let account = ask(&gateway, &key, "GET", "/v1/accounts/acme", None);
+    let tag = account.header("etag").expect("a tag").to_owned();
+    let body = json!({ "reason": "late payment" });
+    let suspend = |tag: &str| {
+        let headers = [("x-api-key", key.as_str()), ("If-Match", tag)];
+        ask_with(&gateway, &headers, "POST", "/v1/accounts/acme/suspend", Some(&body)).status
+    };
+    assert_eq!((suspend("\"1\""), suspend(&tag), suspend(&tag)), (412, 200, 412));
+}

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use erp_access::control::Command;
+use erp_access::control::{Command, NewSet};
 use erp_access::domain::Code;
 use erp_access::kill_switch::Scope;
 use serde_json::Value;
@@ -247,14 +247,12 @@ fn a_condition_sees_the_headers_and_the_labels_of_the_account_as_they_are_now() 
 fn an_operation_over_the_admin_api_that_lacks_what_it_needs_says_what() {
     let scene = Scene::new();
     let refused = |reason: Option<&str>, expires_at: Option<&str>| {
-        let issue = Command::CredentialIssue {
-            account: "acme".parse().expect("a name"),
-            name: "move".into(),
+        let issue = Command::CredentialIssue(Box::new(NewSet {
             kind: erp_access::control::Bounds::Unrestricted,
             reason: reason.map(str::to_owned),
             expires_at: expires_at.map(|at| at.parse().expect("a time")),
-            grants: Vec::new(),
-        };
+            ..NewSet::bounded("acme".parse().expect("a name"), "move", Vec::new())
+        }));
         let error = scene.gateway.operate(issue).map(drop).expect_err("refused");
         assert_eq!(error.kind, erp_access::control::ErrorKind::Incomplete, "which is 400 over HTTP: {error}");
         error.message

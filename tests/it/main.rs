@@ -34,6 +34,7 @@ mod policy_suggest;
 mod relay;
 mod reload;
 mod revocation;
+mod rotation;
 mod schedules;
 mod sinks;
 mod stats;

@@ -40,7 +40,9 @@ impl Answer {
             "credential-list" => pages("CredentialSet", &["id"]),
             "credential-issue" => Self { status: 201, makes: true, ..one("IssuedCredentialSet") },
             "credential-rotate" => Self { makes: true, ..one("IssuedCredentialSet") },
-            "credential-show" | "grant-add" | "grant-remove" => one("CredentialSet"),
+            "credential-show" | "credential-update" | "credential-rotate-end" | "grant-add" | "grant-remove" => {
+                one("CredentialSet")
+            }
             "grant-list" => pages("Grant", &["credential", "policy"]),
             "token-list" => pages("Token", &["id"]),
             "operator-key-list" => pages("OperatorKey", &["id"]),

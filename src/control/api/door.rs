@@ -49,7 +49,7 @@ pub(super) async fn at_socket(State(roles): State<Arc<SocketRoles>>, mut request
     let name = os_user(user);
     match roles.authority(user, &name) {
         Some(authority) => {
-            request.extensions_mut().insert(Caller { actor: Actor::Operator(name), authority });
+            request.extensions_mut().insert(Caller::new(Actor::Operator(name), authority));
             next.run(request).await
         }
         None => problem(

@@ -84,10 +84,15 @@ fn described(operation: &'static Operation) -> utoipa::openapi::path::Operation 
         described = described.parameter(limit()).parameter(after());
     }
     if answer.makes {
-        described = described.parameter(header(
+        described = described.parameter(parameter_named(
             "Idempotency-Key",
             "The same key makes nothing twice within 24 hours: the second answer is 409 and names what was made",
+            "^[!-~]{1,128}$",
         ));
+    }
+    if operation.method != Verb::Get {
+        let about = "The `ETag` of an account or credential set: nothing is changed where it has changed since";
+        described = described.parameter(parameter_named("If-Match", about, "^(\\*|\"[0-9]{1,19}\")$"));
     }
     for (status, about) in problems(operation, answer) {
         described = described.response(status.to_string(), problem(about));
@@ -145,8 +150,8 @@ fn body(members: &[&Member]) -> utoipa::openapi::request_body::RequestBody {
     RequestBodyBuilder::new().content("application/json", content).required(Some(required)).build()
 }
 
-fn header(name: &str, about: &str) -> ParameterBuilder {
-    let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[!-~]{1,128}$"));
+fn parameter_named(name: &str, about: &str, pattern: &str) -> ParameterBuilder {
+    let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern));
     ParameterBuilder::new()
         .name(name)
         .parameter_in(ParameterIn::Header)

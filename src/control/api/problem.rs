@@ -35,17 +35,19 @@ const fn sort(kind: ErrorKind) -> Sort {
         ErrorKind::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "It makes no sense as given"),
         ErrorKind::Incomplete => (StatusCode::BAD_REQUEST, "incomplete", "Something is missing"),
         ErrorKind::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "The role does not allow it"),
+        ErrorKind::Stale => (StatusCode::PRECONDITION_FAILED, "stale", "It has changed meanwhile"),
         ErrorKind::Failed => (StatusCode::INTERNAL_SERVER_ERROR, "failed", "Something is broken"),
     };
     Sort { status, code, title }
 }
 
-const KINDS: [ErrorKind; 6] = [
+const KINDS: [ErrorKind; 7] = [
     ErrorKind::NotFound,
     ErrorKind::Conflict,
     ErrorKind::Invalid,
     ErrorKind::Incomplete,
     ErrorKind::Forbidden,
+    ErrorKind::Stale,
     ErrorKind::Failed,
 ];
 

@@ -116,6 +116,7 @@ async fn answer(control: &Arc<Control>, caller: Caller, asking: Asking<'_>) -> R
         Shape::Newest => Some(Page::newest(&query)),
         Shape::One | Shape::Whole => None,
     };
+    let caller = Caller { expected: expected(headers)?, ..caller };
     let command = request::command(operation, Parts { path, query, body })?;
     let once = match idempotency_key(headers)? {
         Some(key) if shape.makes => Some(Once::begin(control, &caller, key, &command).await?),
@@ -130,7 +131,24 @@ async fn answer(control: &Arc<Control>, caller: Caller, asking: Asking<'_>) -> R
         (value, _) => value,
     };
     let status = StatusCode::from_u16(shape.status).map_err(ControlError::failed)?;
-    Ok((status, Json(value)).into_response())
+    let tag = value.get("revision").and_then(Value::as_u64);
+    let mut response = (status, Json(value)).into_response();
+    if let Some(tag) = tag.and_then(|revision| HeaderValue::from_str(&format!("\"{revision}\"")).ok()) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    Ok(response)
+}
+
+/// The revision that `If-Match` asks for (RFC 9110, section 13.1.1): one entity tag of ours; `*` is any.
+fn expected(headers: &HeaderMap) -> Result<Option<u64>> {
+    let Some(tag) = headers.get(header::IF_MATCH).map(|value| value.to_str().unwrap_or_default().trim()) else {
+        return Ok(None);
+    };
+    if tag == "*" {
+        return Ok(None);
+    }
+    let revision = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).and_then(|tag| tag.parse().ok());
+    revision.map(Some).ok_or_else(|| ControlError::invalid("`If-Match` takes the ETag of an answer, as in \"17\""))
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>> {

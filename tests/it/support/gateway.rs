@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use erp_access::app::{self, App, StartError, World};
 use erp_access::config::{Config, Environment, Sources};
-use erp_access::control::{AuditQuery, Bounds, Caller, Command, Control, ControlError, SecretText};
+use erp_access::control::{AuditQuery, Bounds, Caller, Command, Control, ControlError, NewSet, SecretText};
 use erp_access::domain::{Actor, CredentialId, ManualClock, OperatorKeyId, Role, Secret, SystemEntropy};
 use erp_access::proxy::Stop;
 use erp_access::store::StoreError;
@@ -282,9 +282,20 @@ impl Gateway {
         let free = kind == Bounds::Unrestricted;
         let reason = free.then(|| "a test of what it may do".to_owned());
         let expires_at = expires_at.or_else(|| free.then(|| "2027-06-30T00:00:00Z".parse().expect("a time")));
-        let issued =
-            self.operate(Command::CredentialIssue { account, name, kind, reason, expires_at, grants }).expect("issued");
-        let text = |key: &str| issued[key].as_str().expect("a text").to_owned();
+        let issued = self
+            .operate(Command::CredentialIssue(Box::new(NewSet {
+                kind,
+                reason,
+                expires_at,
+                ..NewSet::bounded(account, name, grants)
+            })))
+            .expect("issued");
+        self.issued(&issued)
+    }
+
+    /// The secrets in the answer that issues them.
+    pub(crate) fn issued(&self, answer: &Value) -> Issued {
+        let text = |key: &str| answer[key].as_str().expect("a text").to_owned();
         for key in ["password", "api_key"] {
             self.used.note(&text(key));
         }

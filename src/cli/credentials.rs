@@ -1,0 +1,64 @@
+//! `credential …`
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde_json::Value;
+
+use super::arguments::{Credential, CredentialIssue, Output};
+use super::output::{self, Failure};
+use super::run::Asking;
+use super::shown_once::{self, ShownOnce};
+use crate::control::{Bounds, Command, NewSet};
+
+pub(super) fn run(asking: &Asking, verb: Credential) -> Result<ExitCode, Failure> {
+    let columns = [
+        "id",
+        "account",
+        "name",
+        "kind",
+        "state",
+        "grants",
+        "live_tokens",
+        "expires_at",
+        "last_used_at",
+        "former_secrets",
+    ];
+    match verb {
+        Credential::Issue(issue) => {
+            shown_once::file_is_free(issue.secrets_file.as_deref())?;
+            let (file, new) = (issue.secrets_file.clone(), new_set(issue));
+            let issued = asking.ask(Command::CredentialIssue(Box::new(new)))?;
+            show(&issued, file.as_deref(), asking.output)
+        }
+        Credential::Update { id, name, purpose, expires_at, no_expiry, clients, from_anywhere } => {
+            let clients = (from_anywhere || !clients.is_empty()).then_some(clients);
+            asking.print(Command::CredentialUpdate { id, name, purpose, clients, expires_at, no_expiry }, &columns)
+        }
+        Credential::Rotate { id, overlap, secrets_file } => {
+            shown_once::file_is_free(secrets_file.as_deref())?;
+            let rotated = asking.ask(Command::CredentialRotate { id, overlap_seconds: Some(overlap) })?;
+            show(&rotated, secrets_file.as_deref(), asking.output)
+        }
+        Credential::RotateEnd { id } => asking.print(Command::CredentialRotateEnd { id }, &columns),
+        Credential::List { account } => asking.print(Command::CredentialList { account }, &columns),
+        Credential::Show { id } => asking.print(Command::CredentialShow { id }, &columns),
+        Credential::Disable { id } => asking.print(Command::CredentialDisable { id }, &columns),
+        Credential::Enable { id } => asking.print(Command::CredentialEnable { id }, &columns),
+        Credential::Revoke { id, yes } => {
+            output::confirm(yes, &format!("Revoking {id} is final. Its tokens end now."), &id.to_string())?;
+            asking.print(Command::CredentialRevoke { id }, &columns)
+        }
+    }
+}
+
+fn new_set(issue: CredentialIssue) -> NewSet {
+    let CredentialIssue { account, name, grants, expires_at, unrestricted, reason, purpose, clients, .. } = issue;
+    let kind = if unrestricted { Bounds::Unrestricted } else { Bounds::Bounded };
+    NewSet { account, name, kind, reason, purpose, expires_at, clients, grants }
+}
+
+fn show(issued: &Value, file: Option<&Path>, output: Output) -> Result<ExitCode, Failure> {
+    let rows = &[("client id", "client_id"), ("password", "password"), ("x-api-key", "api_key")];
+    shown_once::show(&ShownOnce { what: "credential set", id: "client_id", rows, issued }, file, output)
+}
