@@ -43,6 +43,8 @@ pub enum Output {
     Json,
     /// One JSON document a line.
     Ndjson,
+    /// Comma-separated values (RFC 4180), for spreadsheets.
+    Csv,
 }
 
 /// The nouns, and the verbs that need none.
@@ -58,6 +60,23 @@ pub enum Noun {
     Check(Check),
     /// Show what the gateway is doing; exit code 3 while a kill switch stops everything
     Status,
+    /// Look for trouble: keys, permissions, disk, clock, certificates, ERPs, policies, credential sets
+    #[command(
+        after_help = "Each finding says what to do. Exit codes: 0 nothing fails, 1 something fails.\nExample: erp-access doctor -o json"
+    )]
+    Doctor,
+    /// Write the completions of a shell to standard output
+    #[command(after_help = "Example: erp-access completions bash > /usr/share/bash-completion/completions/erp-access")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the man pages into a folder
+    #[command(after_help = "Example: erp-access man /usr/local/share/man/man1")]
+    Man {
+        /// The folder; it must be there
+        directory: PathBuf,
+    },
     /// The databases
     #[command(subcommand)]
     Db(Db),

@@ -134,5 +134,8 @@ fn print(row: &Row, format: Output) -> Result<(), Failure> {
     match format {
         Output::Table => line(&safe(&format!("{}  {}", row.id, crate::demo::audit_line(&value)))),
         Output::Json | Output::Ndjson => output::print(&value, &[], Output::Ndjson),
+        Output::Csv => {
+            export_format::write_row(Format::Csv, row, &mut std::io::stdout().lock()).map_err(Failure::other)
+        }
     }
 }

@@ -26,6 +26,13 @@ pub(super) async fn is_there(socket: &Path) -> Result<bool, Failure> {
     }
 }
 
+/// The process that listens there, as the kernel says; `None` where nobody does.
+pub(super) async fn process_at(socket: &Path) -> Result<Option<u32>, Failure> {
+    let Ok(stream) = UnixStream::connect(socket).await else { return Ok(None) };
+    let process = stream.peer_cred().map_err(|error| unreachable(socket, &error))?.pid();
+    Ok(process.and_then(|id| u32::try_from(id).ok()))
+}
+
 /// Sends the command to the gateway.
 pub(super) async fn over_socket(socket: &Path, command: &Command) -> Result<Value, Failure> {
     let stream = UnixStream::connect(socket).await.map_err(|error| unreachable(socket, &error))?;

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::control::{ControlError, ErrorKind};
 
 use super::arguments::Output;
+use super::export_format;
 
 /// There is no such thing.
 const NOT_FOUND: u8 = 4;
@@ -79,6 +80,12 @@ pub(super) fn line_to_stderr(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
+/// Tells a person that requests are stopped; in red where somebody looks at it.
+pub(super) fn shout(text: &str) {
+    use std::io::IsTerminal as _;
+    if io::stderr().is_terminal() { line_to_stderr(&format!("\x1b[1;31m{text}\x1b[0m")) } else { line_to_stderr(text) }
+}
+
 /// Asks a person to type a word before something that cannot be taken back; without a person `--yes` is needed.
 pub(super) fn confirm(yes: bool, what: &str, word: &str) -> Result<(), Failure> {
     use std::io::{BufRead as _, IsTerminal as _};
@@ -111,6 +118,8 @@ pub(super) fn safe(text: &str) -> String {
 pub(super) fn print(value: &Value, columns: &[&str], output: Output) -> Result<(), Failure> {
     match (output, value) {
         (Output::Json, _) => line(&serde_json::to_string_pretty(value).map_err(Failure::other)?),
+        (Output::Csv, Value::Array(rows)) => csv(rows, columns),
+        (Output::Csv, _) => csv(std::slice::from_ref(value), columns),
         (Output::Ndjson, Value::Array(rows)) => rows.iter().try_for_each(|row| line(&row.to_string())),
         (Output::Ndjson, _) => line(&value.to_string()),
         (Output::Table, Value::Array(rows)) if rows.is_empty() => {
@@ -123,6 +132,14 @@ pub(super) fn print(value: &Value, columns: &[&str], output: Output) -> Result<(
         }
         (Output::Table, other) => line(&cell(other)),
     }
+}
+
+/// Without columns, all members of the first row are columns.
+fn csv(rows: &[Value], columns: &[&str]) -> Result<(), Failure> {
+    let members = rows.first().and_then(Value::as_object);
+    let all: Vec<&str> = members.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+    let columns = if columns.is_empty() { &all } else { columns };
+    export_format::write_table(rows, columns, &mut io::stdout().lock()).map_err(Failure::other)
 }
 
 fn table(rows: &[Value], columns: &[&str]) -> String {

@@ -58,7 +58,9 @@ fn replay(asking: &Asking, arguments: &Replay) -> Result<ExitCode, Failure> {
     match asking.output {
         Output::Table => lines(&value, since).iter().try_for_each(|text| line(text))?,
         Output::Json => output::print(&value, &[], Output::Json)?,
-        Output::Ndjson => output::print(value.get("changes").unwrap_or(&Value::Null), &[], Output::Ndjson)?,
+        Output::Ndjson | Output::Csv => {
+            output::print(value.get("changes").unwrap_or(&Value::Null), &[], asking.output)?;
+        }
     }
     Ok(if same { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
 }

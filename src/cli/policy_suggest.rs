@@ -63,7 +63,7 @@ pub(super) fn run(asking: &Asking, arguments: &Suggest) -> Result<ExitCode, Fail
     match (&arguments.to, asking.output) {
         (Some(folder), _) => suggested.files.iter().try_for_each(|(file, text)| write(&folder.join(file), text))?,
         (None, Output::Table) => print(&suggested.files)?,
-        (None, Output::Json | Output::Ndjson) => {
+        (None, Output::Json | Output::Ndjson | Output::Csv) => {
             let value: Value = serde_json::to_value(&suggested).map_err(Failure::other)?;
             output::print(&value, &[], asking.output)?;
         }

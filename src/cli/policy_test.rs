@@ -22,7 +22,7 @@ pub(super) fn run(asking: &Asking, arguments: &PolicyTest) -> Result<ExitCode, F
     let report = Report { folder, results, coverage };
     match asking.output {
         Output::Table => report.print()?,
-        Output::Json | Output::Ndjson => output::print(&report.to_json(), &[], asking.output)?,
+        Output::Json | Output::Ndjson | Output::Csv => output::print(&report.to_json(), &[], asking.output)?,
     }
     Ok(if report.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

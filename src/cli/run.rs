@@ -13,9 +13,9 @@ use super::arguments::{
 };
 use super::output::{self, Failure};
 use super::{
-    audit_export, audit_show, audit_stats, connection, credentials, demo, evidence, operator_keys, policy_diff,
-    policy_explain, policy_import, policy_lint, policy_replay, policy_schema, policy_suggest, policy_test, schedules,
-    secret_input, serve, setup, show,
+    audit_export, audit_show, audit_stats, connection, credentials, demo, doctor, evidence, manual, operator_keys,
+    policy_diff, policy_explain, policy_import, policy_lint, policy_replay, policy_schema, policy_suggest, policy_test,
+    schedules, secret_input, serve, setup, show,
 };
 use crate::app::{Core, World};
 use crate::config::{Admin, Config, Environment, Sources};
@@ -38,6 +38,9 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Noun::Key(Key::Generate { file }) => setup::generate_key(file.as_deref()),
         Noun::Policy(verb) => policy(&asking, verb),
         Noun::Status => show::status(&asking),
+        Noun::Doctor => doctor::run(&asking),
+        Noun::Completions { shell } => manual::completions(shell),
+        Noun::Man { directory } => manual::pages(&directory),
         Noun::Account(verb) => account(&asking, verb),
         Noun::Credential(verb) => credentials::run(&asking, verb),
         Noun::Grant(verb) => grant(&asking, verb),
@@ -64,6 +67,16 @@ enum End {
 }
 
 impl Line {
+    /// Whoever works here while something is stopped should know it.
+    fn warn_of_kill_switches(&self) {
+        let engaged = self.ask(Command::KillStatus).unwrap_or_default();
+        for switch in engaged.as_array().into_iter().flatten() {
+            let text = |name: &str| output::safe(switch.get(name).and_then(Value::as_str).unwrap_or_default());
+            let (scope, by, at) = (text("scope"), text("engaged_by"), text("engaged_at"));
+            output::shout(&format!("KILL SWITCH engaged for `{scope}` by {by} since {at}: {}", text("reason")));
+        }
+    }
+
     /// Waits; `false` when a person interrupts (Ctrl-C).
     pub(super) fn wait(&self, time: Duration) -> bool {
         self.runtime.block_on(async {
@@ -116,12 +129,23 @@ impl Asking {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::other)?;
         let admin = Admin::load(&self.sources).map_err(Failure::invalid)?;
         if runtime.block_on(connection::is_there(&admin.socket))? {
-            return Ok(Line { runtime, end: End::Socket(admin.socket) });
+            let line = Line { runtime, end: End::Socket(admin.socket) };
+            line.warn_of_kill_switches();
+            return Ok(line);
         }
         let config = Config::load(&self.sources).map_err(Failure::invalid)?;
         let core = Core::open(&config, &world()).map_err(Failure::other)?;
         let control = core.control_with_sessions(&config, &world()).map_err(Failure::other)?;
-        Ok(Line { runtime, end: End::Here { control, _core: core } })
+        let line = Line { runtime, end: End::Here { control, _core: core } };
+        line.warn_of_kill_switches();
+        Ok(line)
+    }
+
+    /// The process that runs the gateway; `None` where none runs.
+    pub(super) fn gateway_process(&self) -> Result<Option<u32>, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::other)?;
+        let admin = Admin::load(&self.sources).map_err(Failure::invalid)?;
+        runtime.block_on(connection::process_at(&admin.socket))
     }
 
     pub(super) fn print(&self, command: Command, columns: &[&str]) -> Result<ExitCode, Failure> {

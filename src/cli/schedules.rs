@@ -51,7 +51,9 @@ fn show(schedules: &Value, output: Output) -> Result<ExitCode, Failure> {
                 line(&safe(legend))?;
             }
         }
-        (Output::Table, None) | (Output::Json | Output::Ndjson, _) => output::print(schedules, &[], output)?,
+        (Output::Table, None) | (Output::Json | Output::Ndjson | Output::Csv, _) => {
+            output::print(schedules, &[], output)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -64,7 +64,7 @@ pub(super) fn audit_rows(rows: &Value, output: Output) -> Result<ExitCode, Failu
                 line(&safe(&format!("{id}  {}", crate::demo::audit_line(row))))?;
             }
         }
-        (Output::Table, None) | (Output::Json | Output::Ndjson, _) => output::print(rows, &[], output)?,
+        (Output::Table, None) | (Output::Json | Output::Ndjson | Output::Csv, _) => output::print(rows, &[], output)?,
     }
     Ok(ExitCode::SUCCESS)
 }

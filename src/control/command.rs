@@ -201,6 +201,8 @@ pub enum Command {
     },
     /// Shows what the gateway is doing.
     Status,
+    /// Lists what an operator should look at.
+    Doctor,
 }
 
 /// A credential set to be issued.

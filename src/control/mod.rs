@@ -6,6 +6,7 @@ mod audit;
 mod caller;
 mod command;
 mod credentials;
+mod doctor;
 mod error;
 mod evidence;
 mod explain;
@@ -48,6 +49,7 @@ use upstreams::{NewSecrets, Whose};
 pub use api::{SocketRoles, Wire, description, read_problem};
 pub use caller::Caller;
 pub use command::{AuditQuery, Bounds, Command, NewSet, SecretText};
+pub use doctor::{Finding, FindingState};
 pub use error::{ControlError, ErrorKind};
 pub use explain::Question;
 pub use listener::ListenError;
@@ -220,6 +222,7 @@ impl Control {
             Command::AuditCheckpoint => self.audit_checkpoint(),
             Command::AuditPrune { before, dry_run } => self.prune_audit(by, before, dry_run),
             Command::Status => Ok(self.status()),
+            Command::Doctor => self.doctor(),
             // These need the async side and were taken by `run`.
             Command::CredentialIssue(_)
             | Command::CredentialRotate { .. }

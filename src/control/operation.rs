@@ -174,6 +174,7 @@ pub const OPERATIONS: &[Operation] = &[
     operation("audit-verify", Post, "/v1/audit/verify", Staff, "Checks the next part of the trail"),
     operation("audit-checkpoint", Post, "/v1/audit/checkpoint", Staff, "Signs how far the trail goes"),
     operation("audit-prune", Post, "/v1/audit/prune", Admins, "Removes rows that were sealed before a moment"),
+    operation("doctor", Get, "/v1/doctor", Staff, "Lists what an operator should look at"),
     operation("status", Get, "/v1/status", Staff, "Shows what the gateway is doing"),
 ];
 

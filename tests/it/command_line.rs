@@ -11,6 +11,7 @@ use erp_access::domain::Secret;
 use serde_json::Value;
 
 use crate::support::gateway::{LITTLE_ERP_SESSION, Setup};
+use crate::support::golden;
 use crate::support::http;
 use crate::support::process::{self, Serving, free_address, program, run, succeed};
 
@@ -238,43 +239,114 @@ fn a_second_process_on_the_same_store_is_refused() {
     assert!(serving.terminate());
 }
 
-#[test]
-fn every_verb_explains_itself() {
-    let verbs: &[&[&str]] = &[
-        &[],
-        &["demo"],
-        &["init"],
-        &["serve"],
-        &["check"],
-        &["status"],
-        &["db", "migrate"],
-        &["key", "generate"],
-        &["account", "suspend"],
-        &["account", "label"],
-        &["credential", "issue"],
-        &["grant", "add"],
-        &["token", "revoke"],
-        &["kill", "engage"],
-        &["schedule", "show"],
-        &["schedule", "next"],
-        &["schedule", "override", "open"],
-        &["schedule", "override", "close"],
-        &["schedule", "override", "lift"],
-        &["schedule", "override", "list"],
-        &["policy", "test"],
-        &["policy", "lint"],
-        &["policy", "schema"],
-        &["policy", "import", "openapi"],
-        &["upstream", "secret", "set"],
-        &["audit", "search"],
-        &["audit", "show"],
-        &["audit", "stats"],
-    ];
-    for verb in verbs {
-        let output = program().args(*verb).arg("--help").output().expect("help");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success() && text.contains("Usage:") && text.lines().count() > 3, "{verb:?}: {text}");
+/// The help of a command and of all below it.
+fn helps(command: &clap::Command, path: &str, into: &mut String) {
+    let mut command = command.clone().term_width(100);
+    into.push_str(&format!("=== {path} ===\n{}\n", command.render_long_help()));
+    let below: Vec<_> = command.get_subcommands().filter(|below| below.get_name() != "help").cloned().collect();
+    for below in below {
+        helps(&below, &format!("{path} {}", below.get_name()), into);
     }
+}
+
+#[test]
+fn every_verb_explains_itself_as_it_was_agreed() {
+    use clap::CommandFactory as _;
+    let mut text = String::new();
+    let mut command = erp_access::cli::Arguments::command();
+    command.build();
+    helps(&command, "erp-access", &mut text);
+    let text: Vec<_> = text.lines().map(str::trim_end).collect();
+    golden::assert_kept("tests/golden/help.txt", &(text.join("\n") + "\n"));
+    let shown = program().args(["credential", "rotate", "--help"]).output().expect("help");
+    assert!(shown.status.success() && String::from_utf8_lossy(&shown.stdout).contains("--overlap"));
+}
+
+#[test]
+fn completions_and_man_pages_know_every_verb() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for shell in ["bash", "zsh", "fish"] {
+        let text = succeed(folder.path(), &["completions", shell], "");
+        assert!(text.contains("operator-key") && text.contains("rotate-end"), "{shell}");
+    }
+    succeed(folder.path(), &["man", &folder.path().display().to_string()], "");
+    let page = std::fs::read_to_string(folder.path().join("erp-access-credential-rotate.1")).expect("a page");
+    assert!(page.contains("overlap"), "{page}");
+}
+
+#[test]
+fn who_works_while_something_is_stopped_is_told_so() {
+    let folder = Setup::new(free_address()).write();
+    succeed(folder.path(), &["db", "migrate"], "");
+    succeed(folder.path(), &["account", "create", "acme"], "");
+    let told = |arguments: &[&str]| String::from_utf8_lossy(&run(folder.path(), arguments, "").stderr).into_owned();
+    assert!(!told(&["account", "list"]).contains("KILL SWITCH"));
+    succeed(folder.path(), &["kill", "engage", "--scope", "account:acme", "--reason", "incident 17", "--yes"], "");
+    let text = told(&["account", "list"]);
+    assert!(
+        text.contains("KILL SWITCH engaged for `account:acme` by operator:") && text.contains("incident 17"),
+        "{text}"
+    );
+    succeed(folder.path(), &["kill", "release", "--scope", "account:acme", "--reason", "over"], "");
+    assert!(!told(&["account", "list"]).contains("KILL SWITCH"));
+}
+
+#[test]
+fn a_list_can_be_had_for_a_spreadsheet_and_no_cell_is_a_formula() {
+    let folder = Setup::new(free_address()).write();
+    succeed(folder.path(), &["db", "migrate"], "");
+    succeed(folder.path(), &["account", "create", "acme"], "");
+    let file = folder.path().join("secrets.json").display().to_string();
+    let issue = ["credential", "issue", "--account", "acme", "--name", "=1+1", "--secrets-file", &file];
+    succeed(folder.path(), &issue, "");
+    let text = succeed(folder.path(), &["credential", "list", "-o", "csv"], "");
+    assert!(text.starts_with("\"id\",\"account\",\"name\"") && text.contains("\"'=1+1\""), "{text}");
+    assert_eq!(text.lines().count(), 2, "{text}");
+}
+
+#[test]
+fn doctor_says_what_is_wrong_and_what_to_do_about_it() {
+    let erp = little_erp();
+    let folder = Setup::new(erp.address()).write();
+    succeed(folder.path(), &["db", "migrate"], "");
+    succeed(folder.path(), &["account", "create", "acme"], "");
+    let file = folder.path().join("secrets.json").display().to_string();
+    let end = "2030-01-01T00:00:00Z";
+    let issue =
+        ["credential", "issue", "--account", "acme", "--name", "move", "--unrestricted", "--reason", "data move"];
+    succeed(folder.path(), &[&issue[..], &["--expires-at", end, "--secrets-file", &file]].concat(), "");
+    let serving = Serving::start(folder.path());
+    let examine = || -> (Option<i32>, Vec<Value>) {
+        let output = run(folder.path(), &["doctor", "-o", "json"], "");
+        (output.status.code(), serde_json::from_slice(&output.stdout).expect("JSON"))
+    };
+    let (code, findings) = examine();
+    let of = |findings: &[Value], check: &str| -> Vec<Value> {
+        findings.iter().filter(|finding| finding["check"] == check).cloned().collect()
+    };
+    let free = of(&findings, "unrestricted sets");
+    assert!(free[0]["found"].as_str().expect("a text").contains("`move` of `acme`"), "{free:?}");
+    assert!(free[0]["found"].as_str().expect("a text").contains("data move"), "{free:?}");
+    assert!(free[0]["advice"].as_str().expect("a text").contains("policy suggest"), "{free:?}");
+    assert_eq!(of(&findings, "upstreams")[0]["state"], "ok");
+    assert_eq!(of(&findings, "audit trail")[0]["state"], "ok");
+    assert!(findings.iter().all(|finding| finding["state"] == "ok" || finding["advice"] != ""), "{findings:#?}");
+    assert!(findings.iter().all(|finding| finding["state"] != "fail") && code == Some(0), "{findings:#?}");
+
+    std::fs::set_permissions(folder.path().join("policies"), std::fs::Permissions::from_mode(0o777)).expect("a mode");
+    drop(erp);
+    let (code, findings) = examine();
+    assert_eq!(code, Some(1), "{findings:#?}");
+    assert!(
+        of(&findings, "permissions")[0]["found"].as_str().expect("a text").contains("policies` is writable by others")
+    );
+    assert_eq!(of(&findings, "upstreams")[0]["state"], "fail");
+    let table = String::from_utf8_lossy(&run(folder.path(), &["doctor"], "").stdout).into_owned();
+    assert!(table.contains("chmod go-w") && table.contains(" failures"), "{table}");
+    assert!(serving.terminate());
+    let (_, findings) = examine();
+    assert_eq!(of(&findings, "gateway")[0]["state"], "warn", "without a gateway the databases are looked at");
+    assert!(!of(&findings, "unrestricted sets").is_empty());
 }
 
 #[test]

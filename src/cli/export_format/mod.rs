@@ -31,6 +31,11 @@ impl Format {
     }
 }
 
+/// Rows of any kind as CSV, with these members as columns.
+pub(super) fn write_table(rows: &[serde_json::Value], columns: &[&str], out: &mut impl Write) -> io::Result<()> {
+    spreadsheet::table(rows, columns, out)
+}
+
 /// Writes what stands before the first row.
 ///
 /// # Errors

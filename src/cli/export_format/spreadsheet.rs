@@ -62,6 +62,12 @@ pub(super) fn row(row: &Value, out: &mut impl Write) -> io::Result<()> {
     write(COLUMNS.iter().map(|name| cell(member(row, name))), out)
 }
 
+/// Writes rows with these members, under a line with their names.
+pub(super) fn table(rows: &[Value], columns: &[&str], out: &mut impl Write) -> io::Result<()> {
+    write(columns.iter().map(|name| (*name).to_owned()), out)?;
+    rows.iter().try_for_each(|row| write(columns.iter().map(|name| cell(row.get(*name))), out))
+}
+
 fn write(cells: impl Iterator<Item = String>, out: &mut impl Write) -> io::Result<()> {
     let mut writer = WriterBuilder::new().quote_style(QuoteStyle::Always).terminator(Terminator::CRLF).from_writer(out);
     writer.write_record(cells.map(harmless))?;

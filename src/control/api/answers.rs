@@ -59,7 +59,7 @@ impl Answer {
             "upstream-show" | "upstream-login" => one("UpstreamSession"),
             "audit-search" => Self { shape: Shape::Newest, ..one("AuditRow") },
             "audit-show" => one("AuditRow"),
-            "audit-stats" => Self { shape: Shape::Whole, ..one("Object") },
+            "doctor" | "audit-stats" => Self { shape: Shape::Whole, ..one("Object") },
             "status" => one("Status"),
             _ => one("Object"),
         }
