@@ -11,6 +11,7 @@ pub(super) use super::operator_key_arguments::OperatorKey;
 pub(super) use super::policy_arguments::{Policy, PolicyImport, PolicyLint, PolicySchema, PolicyTest};
 pub(super) use super::schedule_arguments::{Schedule, ahead};
 pub(super) use super::upstream_arguments::{Session, Upstream, UpstreamSecret};
+pub(super) use super::user_arguments::User;
 use crate::domain::{AccountName, CredentialId, LabelChange, PolicyName, TokenId};
 use crate::kill_switch::Scope;
 
@@ -86,6 +87,9 @@ pub enum Noun {
     /// Accounts: who is given access
     #[command(subcommand)]
     Account(Account),
+    /// People who sign in to the portal
+    #[command(subcommand)]
+    User(User),
     /// Credential sets: what an integration holds
     #[command(subcommand)]
     Credential(Credential),
@@ -204,6 +208,21 @@ pub enum Account {
     },
     /// End a suspension
     Activate { name: AccountName },
+    /// Give an account another name; a kill switch on it moves along, conditions of policies that name it do not
+    Rename { name: AccountName, new_name: AccountName },
+    /// Say how an account's people are reached, in place of what was said before; none takes all away
+    Contacts {
+        name: AccountName,
+        /// A mail address, a telephone number, a name
+        contacts: Vec<String>,
+    },
+    /// Delete an account that nothing belongs to any more; its rows in the audit trail stay
+    Delete {
+        name: AccountName,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// `grant …`
@@ -236,7 +255,7 @@ pub enum Token {
         #[arg(long)]
         credential: Option<CredentialId>,
     },
-    /// Revoke a token, or all tokens of a credential set
+    /// Revoke a token, all tokens of a credential set, or all of an account
     #[command(group(clap::ArgGroup::new("which").required(true)))]
     Revoke {
         /// The token's id
@@ -245,6 +264,9 @@ pub enum Token {
         /// All tokens of this credential set
         #[arg(long, group = "which")]
         credential: Option<CredentialId>,
+        /// All tokens of all credential sets of this account
+        #[arg(long, group = "which")]
+        account: Option<AccountName>,
     },
 }
 

@@ -36,6 +36,8 @@ mod setup;
 mod show;
 mod shown_once;
 mod upstream_arguments;
+mod user_arguments;
+mod users;
 
 use std::process::ExitCode;
 

@@ -15,7 +15,7 @@ use super::output::{self, Failure};
 use super::{
     audit_export, audit_show, audit_stats, connection, credentials, demo, doctor, evidence, manual, operator_keys,
     policy_diff, policy_explain, policy_import, policy_lint, policy_replay, policy_schema, policy_suggest, policy_test,
-    schedules, secret_input, serve, setup, show,
+    schedules, secret_input, serve, setup, show, users,
 };
 use crate::app::{Core, World};
 use crate::config::{Admin, Config, Environment, Sources};
@@ -42,9 +42,10 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Noun::Completions { shell } => manual::completions(shell),
         Noun::Man { directory } => manual::pages(&directory),
         Noun::Account(verb) => account(&asking, verb),
+        Noun::User(verb) => users::run(&asking, verb),
         Noun::Credential(verb) => credentials::run(&asking, verb),
         Noun::Grant(verb) => grant(&asking, verb),
-        Noun::Token(verb) => token(&asking, &verb),
+        Noun::Token(verb) => token(&asking, verb),
         Noun::OperatorKey(verb) => operator_keys::run(&asking, verb),
         Noun::Kill(verb) => kill(&asking, verb),
         Noun::Schedule(verb) => schedules::run(&asking, verb),
@@ -160,7 +161,7 @@ pub(super) fn world() -> World {
 }
 
 fn account(asking: &Asking, verb: Account) -> Result<ExitCode, Failure> {
-    let columns = ["name", "state", "reason", "labels", "credential_sets", "created_at"];
+    let columns = ["name", "state", "reason", "labels", "contacts", "credential_sets", "created_at"];
     match verb {
         Account::Create { name, labels } => asking.print(Command::AccountCreate { name, labels }, &columns),
         Account::Label { name, changes } => asking.print(Command::AccountLabel { name, changes }, &columns),
@@ -168,6 +169,12 @@ fn account(asking: &Asking, verb: Account) -> Result<ExitCode, Failure> {
         Account::Show { name } => asking.print(Command::AccountShow { name }, &columns),
         Account::Suspend { name, reason } => asking.print(Command::AccountSuspend { name, reason }, &columns),
         Account::Activate { name } => asking.print(Command::AccountActivate { name }, &columns),
+        Account::Rename { name, new_name } => asking.print(Command::AccountRename { name, new_name }, &columns),
+        Account::Contacts { name, contacts } => asking.print(Command::AccountContacts { name, contacts }, &columns),
+        Account::Delete { name, yes } => {
+            output::confirm(yes, &format!("Deleting `{name}` is final; its audit rows stay."), name.as_str())?;
+            asking.print(Command::AccountDelete { name }, &[])
+        }
     }
 }
 
@@ -182,17 +189,16 @@ fn grant(asking: &Asking, verb: Grant) -> Result<ExitCode, Failure> {
     }
 }
 
-fn token(asking: &Asking, verb: &Token) -> Result<ExitCode, Failure> {
+fn token(asking: &Asking, verb: Token) -> Result<ExitCode, Failure> {
     match verb {
-        Token::List { credential } => asking.print(
-            Command::TokenList { credential: *credential, account: None },
-            &["id", "credential", "issued_at", "expires_at"],
-        ),
-        Token::Revoke { id: Some(id), .. } => asking.print(Command::TokenRevoke { id: *id }, &[]),
-        Token::Revoke { credential: Some(credential), .. } => {
-            asking.print(Command::TokenRevokeAll { credential: *credential }, &[])
+        Token::List { credential } => asking
+            .print(Command::TokenList { credential, account: None }, &["id", "credential", "issued_at", "expires_at"]),
+        Token::Revoke { id: Some(id), .. } => asking.print(Command::TokenRevoke { id }, &[]),
+        Token::Revoke { account: Some(name), .. } => asking.print(Command::TokenRevokeAccount { name }, &[]),
+        Token::Revoke { credential: Some(credential), .. } => asking.print(Command::TokenRevokeAll { credential }, &[]),
+        Token::Revoke { id: None, credential: None, account: None } => {
+            Err(Failure::invalid("name a token, a credential set or an account"))
         }
-        Token::Revoke { id: None, credential: None } => Err(Failure::invalid("name a token or a credential set")),
     }
 }
 

@@ -12,10 +12,10 @@ use super::run::world;
 use crate::app::{self, Core};
 use crate::config::{Config, Environment, Sources};
 use crate::directory::By;
-use crate::domain::{Actor, IssuedKind, IssuedSecret, Secret, SystemEntropy, UserId};
+use crate::domain::{Actor, Authority, IssuedKind, IssuedSecret, Secret, SystemEntropy, UserId};
 use crate::policy::schemas;
 use crate::secrets::AppKey;
-use crate::store::{NewUser, Role};
+use crate::store::NewUser;
 
 /// The policies that a new installation begins with.
 const POLICIES: [(&str, &str); 6] = [
@@ -130,7 +130,7 @@ fn first_administrator(config: &Config, name: &str) -> Result<Secret, Failure> {
     let user = NewUser {
         id: UserId::new(now, &*world.entropy).map_err(Failure::other)?,
         name: name.to_owned(),
-        role: Role::Admin,
+        authority: Authority::Admin,
         password_hash: hash,
         created_at: now,
     };

@@ -21,6 +21,27 @@ impl Control {
         Ok(render::account(&account, sets_of(&self.directory.snapshot(), account.id)))
     }
 
+    pub(super) fn rename_account(&self, by: &By, name: &AccountName, new: &AccountName) -> Result<Value> {
+        let (account, _) = self.directory.rename_account(by, name, new)?;
+        Ok(render::account(&account, sets_of(&self.directory.snapshot(), account.id)))
+    }
+
+    pub(super) fn set_contacts(&self, by: &By, name: &AccountName, contacts: &[String]) -> Result<Value> {
+        let contacts: Vec<String> = contacts.iter().map(|text| text.trim().to_owned()).collect();
+        let fits =
+            |text: &String| !text.is_empty() && text.chars().count() <= 200 && !text.chars().any(char::is_control);
+        if contacts.len() > 10 || !contacts.iter().all(fits) {
+            return Err(ControlError::invalid("contacts are at most 10 texts of 1 to 200 characters"));
+        }
+        let (account, _) = self.directory.set_contacts(by, name, contacts)?;
+        Ok(render::account(&account, sets_of(&self.directory.snapshot(), account.id)))
+    }
+
+    pub(super) fn delete_account(&self, by: &By, name: &AccountName) -> Result<Value> {
+        self.directory.delete_account(by, name)?;
+        Ok(json!({ "name": name, "state": "deleted" }))
+    }
+
     pub(super) fn list_accounts(&self) -> Value {
         let snapshot = self.directory.snapshot();
         snapshot.accounts().iter().map(|account| render::account(account, sets_of(&snapshot, account.id))).collect()

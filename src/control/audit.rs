@@ -8,7 +8,7 @@ use super::accounts::no_account;
 use super::{AuditQuery, Control, ControlError, Result};
 use crate::audit::{Decision, Entry, Filter, Kind};
 use crate::directory::By;
-use crate::domain::{Actor, Cause, RequestId};
+use crate::domain::{AccountId, AccountName, Actor, Cause, RequestId};
 use crate::store::{RecordedChange, Seq};
 
 /// Changes copied in one go.
@@ -62,7 +62,7 @@ impl Control {
     /// The filter that a query asks for.
     pub(super) fn filter(&self, query: &AuditQuery) -> Result<Filter> {
         let account = match &query.account {
-            Some(name) => Some(self.directory.snapshot().account_named(name).ok_or_else(|| no_account(name))?.id),
+            Some(name) => Some(self.account_ever_named(name)?),
             None => None,
         };
         let cause = match &query.cause {
@@ -100,6 +100,17 @@ impl Control {
 
 pub(super) fn no_row(id: RequestId) -> ControlError {
     ControlError::not_found(format!("there is no audit row `{id}`"))
+}
+
+impl Control {
+    /// The account with this name, or the one that had it last: its rows stay when it is renamed or deleted.
+    fn account_ever_named(&self, name: &AccountName) -> Result<AccountId> {
+        if let Some(account) = self.directory.snapshot().account_named(name) {
+            return Ok(account.id);
+        }
+        let once = self.store.account_once_named(name).map_err(ControlError::failed)?;
+        once.ok_or_else(|| no_account(name))
+    }
 }
 
 fn without_nulls(value: Value) -> Value {

@@ -33,6 +33,38 @@ pub enum Command {
     },
     /// Sets and removes labels of an account.
     AccountLabel { name: AccountName, changes: Vec<LabelChange> },
+    /// Gives an account another name.
+    AccountRename { name: AccountName, new_name: AccountName },
+    /// Says how an account's people are reached; in place of what was said before.
+    AccountContacts { name: AccountName, contacts: Vec<String> },
+    /// Deletes an account that nothing belongs to any more. Evidence stays.
+    AccountDelete { name: AccountName },
+    /// Adds a portal user. The answer holds the first password, once.
+    UserCreate {
+        name: String,
+        role: Role,
+        /// The account that a user of the role `client` is held to.
+        account: Option<AccountName>,
+    },
+    /// Lists portal users.
+    UserList,
+    /// Shows a portal user.
+    UserShow { name: String },
+    /// Lets a user no longer sign in.
+    UserDisable { name: String },
+    /// Lets a user sign in again.
+    UserEnable { name: String },
+    /// Changes what a user may do.
+    UserRole {
+        name: String,
+        role: Role,
+        /// The account that a user of the role `client` is held to.
+        account: Option<AccountName>,
+    },
+    /// Gives a user another first password. The answer holds it, once.
+    UserResetPassword { name: String },
+    /// Takes a user's second factor away.
+    UserResetTotp { name: String },
     /// Lists accounts.
     AccountList,
     /// Shows one account with its credential sets.
@@ -92,6 +124,8 @@ pub enum Command {
     TokenList { credential: Option<CredentialId>, account: Option<AccountName> },
     /// Revokes one token.
     TokenRevoke { id: TokenId },
+    /// Revokes all tokens of all credential sets of an account.
+    TokenRevokeAccount { name: AccountName },
     /// Revokes all tokens of a credential set.
     TokenRevokeAll { credential: CredentialId },
     /// Issues a key with which a program carries operations out. The answer holds it, once.

@@ -248,6 +248,18 @@ impl Control {
         Ok(json!({ "revoked": count }))
     }
 
+    /// Revokes all tokens of all sets of an account.
+    pub(super) fn revoke_tokens_of_account(&self, by: &By, name: &AccountName) -> Result<Value> {
+        let by = By { expected: None, ..by.clone() };
+        let mut revoked = 0;
+        for set in self.sets(None, Some(name))? {
+            if self.directory.live_tokens_of(set.id, by.at) > 0 {
+                revoked += self.directory.revoke_tokens_of(&by, set.id)?.0;
+            }
+        }
+        Ok(json!({ "revoked": revoked }))
+    }
+
     fn set_state(&self, by: &By, id: CredentialId, state: CredentialState) -> Result<Value> {
         let (ended, _) = self.directory.set_credential_state(by, id, state)?;
         Ok(json!({ "id": id, "state": state.as_str(), "tokens_ended": ended }))

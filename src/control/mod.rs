@@ -26,6 +26,7 @@ mod stats;
 mod system;
 mod tenant;
 mod upstreams;
+mod users;
 
 use std::sync::Arc;
 
@@ -38,7 +39,7 @@ use crate::gate::Gate;
 use crate::policy::{PolicySet, PolicyStore, default_schedule_name};
 use crate::schedule::Schedule;
 use crate::secrets::{KeyRing, PasswordHasher};
-use crate::store::{PolicyText, Store};
+use crate::store::{PolicyText, Store, UserState};
 use crate::upstream::Sessions;
 
 use caller::Permitted;
@@ -119,6 +120,12 @@ impl Control {
         if let Command::CredentialRotate { id, overlap_seconds } = command {
             return self.rotate_credential(by, id, overlap_seconds).await;
         }
+        if let Command::UserCreate { name, role, account } = command {
+            return self.create_user(by, &name, role, account).await;
+        }
+        if let Command::UserResetPassword { name } = command {
+            return self.reset_password(by, name).await;
+        }
         if let Command::PolicyExplain(question) = command {
             return self.explain_question(&question).await;
         }
@@ -163,6 +170,16 @@ impl Control {
         match command {
             Command::AccountCreate { name, labels } => self.create_account(by, &name, &labels),
             Command::AccountLabel { name, changes } => self.label_account(by, &name, &changes),
+            Command::AccountRename { name, new_name } => self.rename_account(by, &name, &new_name),
+            Command::AccountContacts { name, contacts } => self.set_contacts(by, &name, &contacts),
+            Command::AccountDelete { name } => self.delete_account(by, &name),
+            Command::UserList => self.list_users(),
+            Command::UserShow { name } => self.show_user(&name),
+            Command::UserDisable { name } => self.set_user_state(by, &name, UserState::Disabled),
+            Command::UserEnable { name } => self.set_user_state(by, &name, UserState::Active),
+            Command::UserRole { name, role, account } => self.set_user_role(by, &name, role, account.as_ref()),
+            Command::UserResetTotp { name } => self.reset_totp(by, &name),
+            Command::TokenRevokeAccount { name } => self.revoke_tokens_of_account(by, &name),
             Command::AccountList => Ok(self.list_accounts()),
             Command::AccountShow { name } => self.show_account(&name),
             Command::AccountSuspend { name, reason } => self.suspend_account(by, &name, &reason),
@@ -225,6 +242,8 @@ impl Control {
             Command::Doctor => self.doctor(),
             // These need the async side and were taken by `run`.
             Command::CredentialIssue(_)
+            | Command::UserCreate { .. }
+            | Command::UserResetPassword { .. }
             | Command::CredentialRotate { .. }
             | Command::PolicyExplain(_)
             | Command::UpstreamSecretSet { .. }

@@ -5,10 +5,9 @@ use std::net::IpAddr;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::accounts::no_account;
 use super::{Caller, Control, ControlError, Result};
 use crate::directory::{By, NewOperatorKey, OperatorKey};
-use crate::domain::{AccountName, Actor, Authority, IssuedKind, IssuedSecret, OperatorKeyId, Role};
+use crate::domain::{AccountName, Actor, IssuedKind, IssuedSecret, OperatorKeyId, Role};
 use crate::secrets::HashPurpose;
 
 /// A key to be issued.
@@ -33,13 +32,7 @@ impl Control {
         if issue.expires_at <= now || issue.expires_at > longest {
             return Err(ControlError::invalid("a key ends in the future, within 400 days"));
         }
-        let account = match &issue.account {
-            Some(name) => Some(self.directory.snapshot().account_named(name).ok_or_else(|| no_account(name))?.id),
-            None => None,
-        };
-        let authority = Authority::of(issue.role, account).ok_or_else(|| {
-            ControlError::incomplete("a key of the role `client` needs the account that it is for; others have none")
-        })?;
+        let authority = self.authority(issue.role, issue.account.as_ref())?;
         let secret = IssuedSecret::generate(IssuedKind::ApiKey, &*self.entropy).map_err(ControlError::failed)?;
         let hash = self.key_ring.keyed_hash(HashPurpose::ApiKey, secret.secret().expose().as_bytes());
         let new = NewOperatorKey { name, authority, hash, clients: issue.clients, expires_at: issue.expires_at };

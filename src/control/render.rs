@@ -17,7 +17,7 @@ pub(super) fn account(account: &Account, sets: usize) -> Value {
     let labels: serde_json::Map<_, _> =
         account.labels.iter().map(|(key, value)| (key.to_owned(), Value::from(value))).collect();
     json!({
-        "name": account.name, "id": account.id, "state": state, "reason": reason, "labels": labels,
+        "name": account.name, "id": account.id, "state": state, "reason": reason, "labels": labels, "contacts": account.contacts,
         "credential_sets": sets, "revision": account.revision,
         "created_at": account.created_at,
     })

@@ -29,6 +29,7 @@ impl Control {
                 account: Some(own(asked)?),
             },
             Command::TokenRevoke { id } => Command::TokenRevoke { id: self.own_token(account, id)? },
+            Command::TokenRevokeAccount { name } => Command::TokenRevokeAccount { name: own(Some(name))? },
             Command::TokenRevokeAll { credential } => {
                 Command::TokenRevokeAll { credential: self.own_set(account, credential)? }
             }

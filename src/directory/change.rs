@@ -11,9 +11,7 @@ use super::entry::{Entry, entry};
 use super::{Directory, Snapshot, TokenEntry, detail};
 use crate::domain::{AccountId, AccountName, Actor, CredentialId, EntropyError, PolicyName, TokenId};
 use crate::secrets::KeyedHash;
-use crate::store::{
-    Account, ChangeTransaction, Credential, CredentialKind, CredentialState, Grant, NewUser, Seq, StoreError,
-};
+use crate::store::{Account, ChangeTransaction, Credential, CredentialKind, CredentialState, Grant, Seq, StoreError};
 
 /// Why a change was not made. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
@@ -297,18 +295,6 @@ impl Directory {
             let ended = self.tokens.revoke_all(id);
             self.changed();
             Ok((ended, seq))
-        })
-    }
-
-    /// Adds a portal user.
-    ///
-    /// # Errors
-    /// When the name is taken, or the store fails.
-    pub fn create_user(&self, by: &By, user: &NewUser) -> Result<Seq> {
-        self.with_lock(|_| {
-            let after = json!({ "name": user.name, "role": "admin" });
-            let entry = entry(by, "user.create", user.name.clone()).changed(Value::Null, after);
-            self.commit(&entry, |tx| tx.insert_user(user))
         })
     }
 

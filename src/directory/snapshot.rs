@@ -91,6 +91,13 @@ impl Snapshot {
         self.accounts.insert(account.id, Arc::new(account));
     }
 
+    /// Takes an account away with its sets and keys.
+    pub(super) fn remove_account(&mut self, id: AccountId) {
+        self.accounts.remove(&id);
+        self.credentials.retain(|_, set| set.account != id);
+        self.operator_keys.retain(|_, key| key.authority.account() != Some(id));
+    }
+
     pub(super) fn put_credential(&mut self, credential: Credential) {
         self.credentials.insert(credential.id, Arc::new(credential));
     }

@@ -9,7 +9,7 @@ use crate::domain::{AccountId, Actor, Authority, Labels, ScheduleName, SystemEnt
 use crate::kill_switch::Scope;
 use crate::schedule::{Held, Override};
 use crate::secrets::{AppKey, HashPurpose, KeyRing};
-use crate::store::{NewUser, RecordedChange, Role, SealedSecrets, Seq, StoreSettings, Synchronous};
+use crate::store::{NewUser, RecordedChange, SealedSecrets, Seq, StoreSettings, Synchronous, UserState};
 
 const PASSWORD_HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdC1jYW5hcnk$aGFzaC1jYW5hcnk";
 const NEW_HASH: &str = "$argon2id$v=19$m=19456,t=3,p=1$c2FsdC1jYW5hcnk$aGFzaC1jYW5hcnk";
@@ -109,11 +109,26 @@ fn everything(directory: &Directory, ring: &KeyRing) {
     let user = NewUser {
         id: user_id,
         name: "anna".into(),
-        role: Role::Admin,
+        authority: Authority::Admin,
         password_hash: PASSWORD_HASH.into(),
         created_at: by.at,
     };
     directory.create_user(&by, &user).expect("created");
+    let second = NewUser {
+        id: UserId::new(by.at, &SystemEntropy).expect("entropy"),
+        name: "bert".into(),
+        authority: Authority::Auditor,
+        password_hash: PASSWORD_HASH.into(),
+        created_at: by.at,
+    };
+    directory.create_user(&by, &second).expect("created");
+    directory.set_user_authority(&by, "bert", Authority::Admin).expect("promoted");
+    directory.set_user_state(&by, "anna", UserState::Disabled).expect("disabled");
+    directory.set_user_state(&by, "anna", UserState::Active).expect("enabled");
+    directory.reset_password(&by, "anna", NEW_HASH).expect("reset");
+    directory.store.set_totp_for_tests("anna");
+    directory.reset_totp(&by, "anna").expect("reset");
+    accounts(directory);
     let new = NewOperatorKey {
         name: "ticket-system".into(),
         authority: Authority::Client(account.id),
@@ -124,6 +139,16 @@ fn everything(directory: &Directory, ring: &KeyRing) {
     let (key, _) = directory.issue_operator_key(&by, new).expect("issued");
     directory.revoke_operator_key(&by, key.id).expect("revoked");
     secrets_at_an_upstream(directory, account.id);
+}
+
+fn accounts(directory: &Directory) {
+    let by = by();
+    let (name, new): (AccountName, AccountName) =
+        ("globex".parse().expect("a name"), "initech".parse().expect("a name"));
+    directory.create_account(&by, &name, Labels::default()).expect("created");
+    directory.rename_account(&by, &name, &new).expect("renamed");
+    directory.set_contacts(&by, &new, vec!["it@initech.test".into()]).expect("set");
+    directory.delete_account(&by, &new).expect("deleted");
 }
 
 fn overrides_of_a_schedule(directory: &Directory) {

@@ -1,7 +1,7 @@
 //! The table of accounts.
 
 use jiff::Timestamp;
-use rusqlite::params;
+use rusqlite::{OptionalExtension as _, params};
 
 use super::{ChangeTransaction, Store, StoreError, from_sql, to_sql, unknown};
 use crate::domain::{AccountId, AccountName, Labels};
@@ -17,6 +17,8 @@ pub struct Account {
     pub state: AccountState,
     /// What operators note about it, for conditions.
     pub labels: Labels,
+    /// How its people are reached.
+    pub contacts: Vec<String>,
     /// The number of the change that made it what it is.
     pub revision: u64,
     /// When it was created.
@@ -45,8 +47,9 @@ impl Store {
     pub fn accounts(&self) -> Result<Vec<Account>, StoreError> {
         let mut labels = self.labels()?;
         let connection = self.connection()?;
-        let mut statement = connection
-            .prepare("SELECT id, name, state, reason, changed_at, created_at, revision FROM account ORDER BY name")?;
+        let mut statement = connection.prepare(
+            "SELECT id, name, state, reason, changed_at, created_at, revision, contacts FROM account ORDER BY name",
+        )?;
         let rows = statement.query_map([], |row| {
             let name: String = row.get(1)?;
             let state: String = row.get(2)?;
@@ -63,6 +66,7 @@ impl Store {
                     other => return Err(unknown(2, other)),
                 },
                 labels: labels.remove(&id).unwrap_or_default(),
+                contacts: contacts(row.get(7)?)?,
                 revision: row.get::<_, i64>(6)?.unsigned_abs(),
                 created_at: from_sql(row.get(5)?),
             })
@@ -71,7 +75,108 @@ impl Store {
     }
 }
 
+fn contacts(column: Option<String>) -> rusqlite::Result<Vec<String>> {
+    let Some(text) = column else { return Ok(Vec::new()) };
+    serde_json::from_str(&text).map_err(|_| unknown(7, &text))
+}
+
+impl Store {
+    /// The account that has or had this name last, whether it still is there or not.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn account_once_named(&self, name: &AccountName) -> Result<Option<AccountId>, StoreError> {
+        let connection = self.connection()?;
+        let found = connection.query_row(
+            "SELECT account FROM change WHERE operation IN ('account.create', 'account.rename') AND subject = ?1
+             ORDER BY seq DESC LIMIT 1",
+            params![name.as_str()],
+            |row| row.get::<_, Option<_>>(0),
+        );
+        Ok(found.optional()?.flatten().map(AccountId::from_bytes))
+    }
+
+    /// The last name of an account, whether it still is there or not.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn last_name_of(&self, id: AccountId) -> Result<Option<String>, StoreError> {
+        let connection = self.connection()?;
+        let found = connection.query_row(
+            "SELECT subject FROM change WHERE operation IN ('account.create', 'account.rename') AND account = ?1
+             ORDER BY seq DESC LIMIT 1",
+            params![id.as_bytes()],
+            |row| row.get(0),
+        );
+        Ok(found.optional()?)
+    }
+
+    /// What still belongs to an account besides credential sets, in words; `None` where nothing does.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn belongings_of(&self, id: AccountId) -> Result<Option<&'static str>, StoreError> {
+        const QUESTIONS: [(&str, &str); 3] = [
+            ("portal users", "SELECT EXISTS (SELECT 1 FROM portal_user WHERE account = ?1)"),
+            ("live operator keys", "SELECT EXISTS (SELECT 1 FROM operator_key WHERE account = ?1 AND revoked = 0)"),
+            ("secrets of its own at an upstream", "SELECT EXISTS (SELECT 1 FROM upstream_secret WHERE account = ?1)"),
+        ];
+        let connection = self.connection()?;
+        for (what, question) in QUESTIONS {
+            if connection.query_row(question, params![id.as_bytes()], |row| row.get(0))? {
+                return Ok(Some(what));
+            }
+        }
+        Ok(None)
+    }
+}
+
 impl ChangeTransaction<'_> {
+    /// Gives an account another name.
+    ///
+    /// # Errors
+    /// When there is no such account, the name is taken, or on a fault of the database.
+    pub fn rename_account(&self, id: AccountId, name: &AccountName) -> Result<(), StoreError> {
+        let affected = self
+            .connection()
+            .execute("UPDATE account SET name = ?2 WHERE id = ?1", params![id.as_bytes(), name.as_str()])?;
+        if affected == 1 { Ok(()) } else { Err(StoreError::Affected("rename account", affected)) }
+    }
+
+    /// Writes how an account's people are reached.
+    ///
+    /// # Errors
+    /// When there is no such account, or on a fault of the database.
+    pub fn put_contacts(&self, id: AccountId, contacts: &[String]) -> Result<(), StoreError> {
+        let column = (!contacts.is_empty()).then(|| serde_json::json!(contacts).to_string());
+        let affected = self
+            .connection()
+            .execute("UPDATE account SET contacts = ?2 WHERE id = ?1", params![id.as_bytes(), column])?;
+        if affected == 1 { Ok(()) } else { Err(StoreError::Affected("update account", affected)) }
+    }
+
+    /// Deletes an account with its revoked credential sets and what hangs on them. What was done is in the stream of changes
+    /// and in the audit trail, which stay.
+    ///
+    /// # Errors
+    /// When something else still belongs to it, or on a fault of the database.
+    pub fn delete_account(&self, id: AccountId) -> Result<(), StoreError> {
+        const STEPS: [&str; 8] = [
+            "DELETE FROM token WHERE credential IN (SELECT id FROM credential WHERE account = ?1)",
+            "DELETE FROM former_secrets WHERE credential IN (SELECT id FROM credential WHERE account = ?1)",
+            "DELETE FROM granted WHERE credential IN (SELECT id FROM credential WHERE account = ?1)",
+            "DELETE FROM credential WHERE account = ?1",
+            "DELETE FROM account_label WHERE account = ?1",
+            "DELETE FROM upstream_session WHERE account = ?1",
+            "DELETE FROM operator_key WHERE account = ?1",
+            "DELETE FROM account WHERE id = ?1",
+        ];
+        for step in STEPS {
+            self.connection().execute(step, params![id.as_bytes()])?;
+        }
+        Ok(())
+    }
+
     /// Adds an account.
     ///
     /// # Errors

@@ -33,7 +33,7 @@ pub use repeatable::Asked;
 pub use rotation::{FormerSecrets, Pair, Used};
 pub use tokens::TokenRow;
 pub use upstreams::{SealedSecrets, SealedSession};
-pub use users::{NewUser, Role};
+pub use users::{NewUser, User, UserState};
 
 use jiff::Timestamp;
 

@@ -40,6 +40,7 @@ fn account(name: &str) -> Account {
         name,
         state: AccountState::Active,
         labels: Labels::default(),
+        contacts: Vec::new(),
         revision: 0,
         created_at: Timestamp::UNIX_EPOCH,
     }

@@ -1,16 +1,48 @@
 //! The table of portal users.
 
 use jiff::Timestamp;
-use rusqlite::params;
+use rusqlite::{OptionalExtension as _, Row, params};
 
-use super::{ChangeTransaction, Store, StoreError, to_sql};
-use crate::domain::UserId;
+use super::{ChangeTransaction, Store, StoreError, from_sql, to_sql, unknown};
+use crate::domain::{AccountId, Authority, UserId};
 
-/// What a portal user may do.
+/// A portal user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// Its id.
+    pub id: UserId,
+    /// The name to sign in with.
+    pub name: String,
+    /// What the user may do.
+    pub authority: Authority,
+    /// Whether the user may sign in.
+    pub state: UserState,
+    /// Whether the next sign-in asks for a new password.
+    pub must_change_password: bool,
+    /// Whether a second factor is set.
+    pub has_totp: bool,
+    /// When it was created.
+    pub created_at: Timestamp,
+}
+
+/// Whether a user may sign in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Everything.
-    Admin,
+pub enum UserState {
+    /// It may.
+    Active,
+    /// It may not.
+    Disabled,
+}
+
+impl UserState {
+    /// The text as stored and shown.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Disabled => "disabled",
+        }
+    }
 }
 
 /// A portal user to be added.
@@ -21,11 +53,32 @@ pub struct NewUser {
     /// The name to sign in with.
     pub name: String,
     /// What the user may do.
-    pub role: Role,
+    pub authority: Authority,
     /// The Argon2id hash of the first password, which must be changed at the first sign-in.
     pub password_hash: String,
     /// When.
     pub created_at: Timestamp,
+}
+
+const COLUMNS: &str = "id, name, role, account, state, must_change_password, totp IS NOT NULL, created_at";
+
+fn user(row: &Row<'_>) -> rusqlite::Result<User> {
+    let role: String = row.get(2)?;
+    let account = row.get::<_, Option<_>>(3)?.map(AccountId::from_bytes);
+    let state: String = row.get(4)?;
+    Ok(User {
+        id: UserId::from_bytes(row.get(0)?),
+        name: row.get(1)?,
+        authority: role.parse().ok().and_then(|role| Authority::of(role, account)).ok_or_else(|| unknown(2, &role))?,
+        state: match state.as_str() {
+            "active" => UserState::Active,
+            "disabled" => UserState::Disabled,
+            other => return Err(unknown(4, other)),
+        },
+        must_change_password: row.get(5)?,
+        has_totp: row.get(6)?,
+        created_at: from_sql(row.get(7)?),
+    })
 }
 
 impl Store {
@@ -37,6 +90,36 @@ impl Store {
         let count: i64 = self.connection()?.query_row("SELECT COUNT(*) FROM portal_user", [], |row| row.get(0))?;
         Ok(count.unsigned_abs())
     }
+
+    /// All portal users, by name.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn users(&self) -> Result<Vec<User>, StoreError> {
+        let connection = self.connection()?;
+        let mut statement = connection.prepare(&format!("SELECT {COLUMNS} FROM portal_user ORDER BY name"))?;
+        let rows = statement.query_map([], user)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The portal user with this name.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn user_named(&self, name: &str) -> Result<Option<User>, StoreError> {
+        let connection = self.connection()?;
+        let query = format!("SELECT {COLUMNS} FROM portal_user WHERE name = ?1");
+        Ok(connection.query_row(&query, params![name], user).optional()?)
+    }
+}
+
+#[cfg(test)]
+impl Store {
+    /// As setting up a second factor will.
+    pub(crate) fn set_totp_for_tests(&self, name: &str) {
+        let connection = self.connection().expect("a connection");
+        connection.execute("UPDATE portal_user SET totp = x'00' WHERE name = ?1", params![name]).expect("written");
+    }
 }
 
 impl ChangeTransaction<'_> {
@@ -45,14 +128,57 @@ impl ChangeTransaction<'_> {
     /// # Errors
     /// When the name is taken, or on a fault of the database.
     pub fn insert_user(&self, user: &NewUser) -> Result<(), StoreError> {
-        let role = match user.role {
-            Role::Admin => "admin",
-        };
         self.connection().execute(
-            "INSERT INTO portal_user (id, name, role, password_hash, must_change_password, created_at)
-             VALUES (?1, ?2, ?3, ?4, 1, ?5)",
-            params![user.id.as_bytes(), user.name, role, user.password_hash, to_sql(user.created_at)],
+            "INSERT INTO portal_user (id, name, role, account, password_hash, must_change_password, created_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6)",
+            params![
+                user.id.as_bytes(),
+                user.name,
+                user.authority.role().as_str(),
+                user.authority.account().as_ref().map(AccountId::as_bytes),
+                user.password_hash,
+                to_sql(user.created_at),
+            ],
         )?;
         Ok(())
+    }
+
+    /// Writes what a user may do and whether it may sign in.
+    ///
+    /// # Errors
+    /// When there is no such user, or on a fault of the database.
+    pub fn update_user(&self, user: &User) -> Result<(), StoreError> {
+        let affected = self.connection().execute(
+            "UPDATE portal_user SET role = ?2, account = ?3, state = ?4 WHERE id = ?1",
+            params![
+                user.id.as_bytes(),
+                user.authority.role().as_str(),
+                user.authority.account().as_ref().map(AccountId::as_bytes),
+                user.state.as_str(),
+            ],
+        )?;
+        if affected == 1 { Ok(()) } else { Err(StoreError::Affected("update user", affected)) }
+    }
+
+    /// Gives a user another password, which must be changed at the next sign-in.
+    ///
+    /// # Errors
+    /// When there is no such user, or on a fault of the database.
+    pub fn reset_password(&self, id: UserId, hash: &str) -> Result<(), StoreError> {
+        let affected = self.connection().execute(
+            "UPDATE portal_user SET password_hash = ?2, must_change_password = 1 WHERE id = ?1",
+            params![id.as_bytes(), hash],
+        )?;
+        if affected == 1 { Ok(()) } else { Err(StoreError::Affected("update user", affected)) }
+    }
+
+    /// Takes a user's second factor away.
+    ///
+    /// # Errors
+    /// When there is no such user, or on a fault of the database.
+    pub fn reset_totp(&self, id: UserId) -> Result<(), StoreError> {
+        let affected =
+            self.connection().execute("UPDATE portal_user SET totp = NULL WHERE id = ?1", params![id.as_bytes()])?;
+        if affected == 1 { Ok(()) } else { Err(StoreError::Affected("update user", affected)) }
     }
 }

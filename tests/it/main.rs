@@ -12,6 +12,7 @@
 mod support;
 
 mod access_matrix;
+mod accounts;
 mod admin_api;
 mod audit;
 mod audit_rows;

@@ -36,7 +36,9 @@ impl Answer {
         match operation.name {
             "account-list" => pages("Account", &["name"]),
             "account-create" => Self { status: 201, makes: true, ..one("Account") },
-            "account-show" | "account-label" | "account-suspend" => one("Account"),
+            "account-show" | "account-label" | "account-rename" | "account-contacts" | "account-suspend" => {
+                one("Account")
+            }
             "credential-list" => pages("CredentialSet", &["id"]),
             "credential-issue" => Self { status: 201, makes: true, ..one("IssuedCredentialSet") },
             "credential-rotate" => Self { makes: true, ..one("IssuedCredentialSet") },

@@ -60,7 +60,10 @@ impl Control {
     fn names(&self, row: &Row) -> Names {
         let snapshot = self.directory.snapshot();
         Names {
-            account: row.account.and_then(|id| Some(snapshot.account(id)?.name.to_string())),
+            account: row.account.and_then(|id| match snapshot.account(id) {
+                Some(account) => Some(account.name.to_string()),
+                None => self.store.last_name_of(id).ok().flatten(),
+            }),
             credential: row.credential.and_then(|id| Some(snapshot.credential(id)?.name.clone())),
         }
     }

@@ -244,6 +244,11 @@ impl Gateway {
         self.runtime.block_on(self.control.run(Caller::admin(Actor::Operator("tester".into())), command))
     }
 
+    /// A secret that must not be found in what the gateway leaves behind.
+    pub(crate) fn note_secret(&self, secret: &str) {
+        self.used.note(secret);
+    }
+
     /// Sets the static key that is sent to the ERP.
     pub(crate) fn set_api_key(&self, key: &str) {
         self.used.note(key);

@@ -1,0 +1,129 @@
+//! Changes of portal users.
+
+use serde_json::{Value, json};
+
+use super::Directory;
+use super::change::{By, ChangeError, Result};
+use super::entry::{Entry, entry};
+use crate::domain::{Authority, Role};
+use crate::store::{NewUser, Seq, User, UserState};
+
+impl Directory {
+    /// Adds a portal user.
+    ///
+    /// # Errors
+    /// When the name is taken, the account that it is for does not exist, or the store fails.
+    pub fn create_user(&self, by: &By, user: &NewUser) -> Result<Seq> {
+        self.with_lock(|snapshot| {
+            if self.store.user_named(&user.name)?.is_some() {
+                return Err(ChangeError::Conflict(format!("a user `{}` exists already", user.name)));
+            }
+            if user.authority.account().is_some_and(|account| snapshot.account(account).is_none()) {
+                return Err(ChangeError::NotFound("there is no such account".into()));
+            }
+            let after = json!({
+                "name": user.name, "role": user.authority.role(), "account": user.authority.account(),
+            });
+            let entry = about(by, "user.create", &user.name, user.authority).changed(Value::Null, after);
+            self.commit(&entry, |tx| tx.insert_user(user))
+        })
+    }
+
+    /// Lets a user sign in, or not.
+    ///
+    /// # Errors
+    /// When there is no such user, it is so already, it is the last administrator, or the store fails.
+    pub fn set_user_state(&self, by: &By, name: &str, state: UserState) -> Result<User> {
+        let operation = match state {
+            UserState::Active => "user.enable",
+            UserState::Disabled => "user.disable",
+        };
+        self.change_user(by, operation, name, |user| User { state, ..user })
+    }
+
+    /// Changes what a user may do.
+    ///
+    /// # Errors
+    /// When there is no such user, it is so already, it is the last administrator, or the store fails.
+    pub fn set_user_authority(&self, by: &By, name: &str, authority: Authority) -> Result<User> {
+        self.change_user(by, "user.role", name, |user| User { authority, ..user })
+    }
+
+    fn change_user(
+        &self,
+        by: &By,
+        operation: &'static str,
+        name: &str,
+        change: impl FnOnce(User) -> User,
+    ) -> Result<User> {
+        self.with_lock(|snapshot| {
+            let before = self.user(name)?;
+            let after = change(before.clone());
+            if after == before {
+                return Err(ChangeError::Conflict(format!("user `{name}` is so already")));
+            }
+            if after.authority.account().is_some_and(|account| snapshot.account(account).is_none()) {
+                return Err(ChangeError::NotFound("there is no such account".into()));
+            }
+            let rules = |user: &User| user.authority.role() == Role::Admin && user.state == UserState::Active;
+            let others = self.store.users()?.into_iter().filter(|user| user.id != before.id && rules(user)).count();
+            if rules(&before) && !rules(&after) && others == 0 {
+                return Err(ChangeError::Conflict(format!(
+                    "`{name}` is the last administrator who can sign in; make another one first"
+                )));
+            }
+            let entry = about(by, operation, name, after.authority).changed(shown(&before), shown(&after));
+            self.commit(&entry, |tx| tx.update_user(&after))?;
+            Ok(after)
+        })
+    }
+
+    /// Gives a user another first password.
+    ///
+    /// # Errors
+    /// When there is no such user, or the store fails.
+    pub fn reset_password(&self, by: &By, name: &str, hash: &str) -> Result<User> {
+        self.with_lock(|_| {
+            let user = self.user(name)?;
+            let (was, is) = (json!({ "password": "set" }), json!({ "password": "to be changed" }));
+            let entry = about(by, "user.reset-password", name, user.authority).changed(was, is);
+            self.commit(&entry, |tx| tx.reset_password(user.id, hash))?;
+            Ok(User { must_change_password: true, ..user })
+        })
+    }
+
+    /// Takes a user's second factor away; the user sets another one.
+    ///
+    /// # Errors
+    /// When there is no such user, it has none, or the store fails.
+    pub fn reset_totp(&self, by: &By, name: &str) -> Result<User> {
+        self.with_lock(|_| {
+            let user = self.user(name)?;
+            if !user.has_totp {
+                return Err(ChangeError::Conflict(format!("user `{name}` has no second factor")));
+            }
+            let (was, is) = (json!({ "second_factor": "set" }), json!({ "second_factor": "none" }));
+            let entry = about(by, "user.reset-totp", name, user.authority).changed(was, is);
+            self.commit(&entry, |tx| tx.reset_totp(user.id))?;
+            Ok(User { has_totp: false, ..user })
+        })
+    }
+
+    fn user(&self, name: &str) -> Result<User> {
+        self.store.user_named(name)?.ok_or_else(|| {
+            ChangeError::NotFound(format!("there is no user `{name}`; `erp-access user list` shows them"))
+        })
+    }
+}
+
+fn about(by: &By, operation: &'static str, name: &str, authority: Authority) -> Entry {
+    let entry = entry(by, operation, name.to_owned());
+    match authority.account() {
+        Some(account) => entry.account(account),
+        None => entry,
+    }
+}
+
+fn shown(user: &User) -> Value {
+    json!({ "role": user.authority.role(), "account": user.authority.account(), "state": user.state.as_str() })
+}
