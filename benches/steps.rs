@@ -13,7 +13,7 @@ use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 use erp_access::app::Core;
 use erp_access::audit::{ContentDescription, Entry, Kind, PreviewCollector, RedactionLists, Redactor};
-use erp_access::config::Upstream;
+use erp_access::config::{RateLimits, Upstream};
 use erp_access::control::{Caller, Command, NewSet, SecretText};
 use erp_access::directory::{CutInFlight, TokenEntry};
 use erp_access::domain::{
@@ -119,6 +119,7 @@ impl Scene {
                 body: None,
                 api_key: ApiKeyOnRelay::Optional,
                 cut: CutInFlight::default(),
+                rate_limits: RateLimits::default(),
             },
         });
         let bearer = format!("Bearer {}", secret.secret().expose());

@@ -88,6 +88,7 @@ pub(super) fn gate_rules(config: &Config) -> GateRules {
             config::ApiKeyOnRelay::Optional => ApiKeyOnRelay::Optional,
             config::ApiKeyOnRelay::Required => ApiKeyOnRelay::Required,
         },
+        rate_limits: config.gateway.rate_limits,
         cut: CutInFlight::new(&config.gateway.cut_in_flight.iter().copied().map(cut_by).collect::<Vec<_>>()),
     }
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 pub(super) use super::audit_arguments::Audit;
 pub(super) use super::credential_arguments::{Credential, CredentialIssue};
+pub(super) use super::limit_arguments::LimitArguments;
 pub(super) use super::operator_key_arguments::OperatorKey;
 pub(super) use super::policy_arguments::{Policy, PolicyImport, PolicyLint, PolicySchema, PolicyTest};
 pub(super) use super::schedule_arguments::{Schedule, ahead};
@@ -215,6 +216,13 @@ pub enum Account {
         name: AccountName,
         /// A mail address, a telephone number, a name
         contacts: Vec<String>,
+    },
+    /// Say how much all sets of an account together may ask for
+    #[command(after_help = "Example: erp-access account limit acme --requests 600 --per 1m --concurrent 20")]
+    Limit {
+        name: AccountName,
+        #[command(flatten)]
+        limits: LimitArguments,
     },
     /// Delete an account that nothing belongs to any more; its rows in the audit trail stay
     Delete {

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::audit_search::length;
+use super::limit_arguments::LimitArguments;
 use crate::domain::{AccountName, CredentialId, PolicyName};
 
 /// `credential …`
@@ -57,6 +58,13 @@ pub enum Credential {
         /// Write id and secrets to a new file with mode 0600 instead of showing them
         #[arg(long, value_name = "FILE")]
         secrets_file: Option<PathBuf>,
+    },
+    /// Say how much a set may ask for
+    #[command(after_help = "Example: erp-access credential limit ID --requests 60 --per 1m")]
+    Limit {
+        id: CredentialId,
+        #[command(flatten)]
+        limits: LimitArguments,
     },
     /// End the former secrets of a set now, and the tokens that they got
     RotateEnd { id: CredentialId },

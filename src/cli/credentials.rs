@@ -40,6 +40,9 @@ pub(super) fn run(asking: &Asking, verb: Credential) -> Result<ExitCode, Failure
             let rotated = asking.ask(Command::CredentialRotate { id, overlap_seconds: Some(overlap) })?;
             show(&rotated, secrets_file.as_deref(), asking.output)
         }
+        Credential::Limit { id, limits } => {
+            asking.print(Command::CredentialLimit { id, limits: limits.limits()? }, &columns)
+        }
         Credential::RotateEnd { id } => asking.print(Command::CredentialRotateEnd { id }, &columns),
         Credential::List { account } => asking.print(Command::CredentialList { account }, &columns),
         Credential::Show { id } => asking.print(Command::CredentialShow { id }, &columns),

@@ -13,6 +13,7 @@ mod demo;
 mod doctor;
 mod evidence;
 mod export_format;
+mod limit_arguments;
 mod manual;
 mod operator_key_arguments;
 mod operator_keys;

@@ -161,7 +161,7 @@ pub(super) fn world() -> World {
 }
 
 fn account(asking: &Asking, verb: Account) -> Result<ExitCode, Failure> {
-    let columns = ["name", "state", "reason", "labels", "contacts", "credential_sets", "created_at"];
+    let columns = ["name", "state", "reason", "labels", "contacts", "limits", "credential_sets", "created_at"];
     match verb {
         Account::Create { name, labels } => asking.print(Command::AccountCreate { name, labels }, &columns),
         Account::Label { name, changes } => asking.print(Command::AccountLabel { name, changes }, &columns),
@@ -169,6 +169,9 @@ fn account(asking: &Asking, verb: Account) -> Result<ExitCode, Failure> {
         Account::Show { name } => asking.print(Command::AccountShow { name }, &columns),
         Account::Suspend { name, reason } => asking.print(Command::AccountSuspend { name, reason }, &columns),
         Account::Activate { name } => asking.print(Command::AccountActivate { name }, &columns),
+        Account::Limit { name, limits } => {
+            asking.print(Command::AccountLimit { name, limits: limits.limits()? }, &columns)
+        }
         Account::Rename { name, new_name } => asking.print(Command::AccountRename { name, new_name }, &columns),
         Account::Contacts { name, contacts } => asking.print(Command::AccountContacts { name, contacts }, &columns),
         Account::Delete { name, yes } => {

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use super::decode::{Choice, Section, Wrong};
 use super::scalar;
 use super::tree::Node;
+use crate::domain;
 
 /// Where clients reach us, and what they meet first.
 #[derive(Debug, Clone)]
@@ -27,8 +28,21 @@ pub struct Gateway {
     pub trusted_proxies: Vec<IpNet>,
     /// Which changes cut relays in progress.
     pub cut_in_flight: Vec<CutBy>,
+    /// How much may be asked for.
+    pub rate_limits: RateLimits,
     /// Limits on what one client can take up.
     pub limits: Limits,
+}
+
+/// How much may be asked for, where nothing else is said of an account or a credential set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RateLimits {
+    /// By all sets of one account together.
+    pub account: Option<domain::Limits>,
+    /// By one credential set.
+    pub credential: Option<domain::Limits>,
+    /// From one address; an IPv6 network of 64 bits counts as one.
+    pub address: Option<domain::Limits>,
 }
 
 /// A change that may cut the relays in progress that it concerns.
@@ -130,9 +144,56 @@ impl Gateway {
                 network,
             ),
             cut_in_flight: section.choices("cut_in_flight", vec![CutBy::Kill, CutBy::Suspend, CutBy::Revoke]),
+            rate_limits: section.section("rate_limits", RateLimits::read),
             limits: section.section("limits", Limits::read),
         }
     }
+}
+
+impl RateLimits {
+    fn read(section: &Section<'_, '_>) -> Self {
+        Self {
+            account: section.optional_section("account", one_limit).flatten(),
+            credential: section.optional_section("set", one_limit).flatten(),
+            address: section.optional_section("address", one_limit).flatten(),
+        }
+    }
+}
+
+/// Written as in a policy.
+fn one_limit(section: &Section<'_, '_>) -> Option<domain::Limits> {
+    let second = Duration::from_secs(1);
+    let whole = |most: u32| {
+        move |node: &Node| {
+            let number = scalar::whole(node)?;
+            let fits = u32::try_from(number).ok().filter(|number| (1..=most).contains(number));
+            fits.ok_or_else(|| Wrong::new(format!("is not 1 to {most}")))
+        }
+    };
+    let requests = section.optional("requests", u32::to_string, whole(1_000_000));
+    let bytes = section.optional(
+        "bytes",
+        |size| scalar::show_size(*size),
+        |node| {
+            scalar::size(node).and_then(|size| if size == 0 { Err(Wrong::new("is not at least 1B")) } else { Ok(size) })
+        },
+    );
+    let per = section.optional(
+        "per",
+        |per| scalar::show_duration(*per),
+        |node| {
+            let per = scalar::duration(node)?;
+            let fits = (second..=second * 86_400).contains(&per) && per.subsec_nanos() == 0;
+            if fits { Ok(per) } else { Err(Wrong::new("is not 1s to 24h in whole seconds")) }
+        },
+    );
+    let concurrent = section.optional("concurrent", u32::to_string, whole(100_000));
+    if per.is_some() != (requests.is_some() || bytes.is_some()) || (per.is_none() && concurrent.is_none()) {
+        let help = "write for example { requests: 600, per: 1m, concurrent: 20 }";
+        section.wrong("per", Wrong::new("needs `per` with `requests` or `bytes`, or `concurrent`").with_help(help));
+        return None;
+    }
+    Some(domain::Limits::new(requests.zip(per), concurrent, bytes.zip(per)))
 }
 
 impl Limits {

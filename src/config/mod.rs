@@ -33,7 +33,7 @@ mod upstreams;
 pub use app_key::{AppKeyConfig, AppKeyError, AppKeySource, AppKeyTexts};
 pub use decode::Setting;
 pub use environment::Environment;
-pub use gateway::{ApiKeyOnRelay, CutBy, Gateway, Limits, PublicUrl};
+pub use gateway::{ApiKeyOnRelay, CutBy, Gateway, Limits, PublicUrl, RateLimits};
 pub use keeping::{Admin, Audit, Guarantee, Policies, Redact, Store, Synchronous};
 pub use load::Sources;
 pub use log::{LogConfig, LogFormat, LogLevel};

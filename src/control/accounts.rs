@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Control, ControlError, Result, render};
 use crate::directory::{AccountState, By, Snapshot};
-use crate::domain::{AccountId, AccountName, LabelChange, Labels};
+use crate::domain::{AccountId, AccountName, LabelChange, Labels, Limits};
 
 impl Control {
     pub(super) fn create_account(&self, by: &By, name: &AccountName, labels: &[LabelChange]) -> Result<Value> {
@@ -18,6 +18,11 @@ impl Control {
             return Err(ControlError::incomplete("name the labels: `key=value` sets one, `key-` removes one"));
         }
         let (account, _) = self.directory.label_account(by, name, changes)?;
+        Ok(render::account(&account, sets_of(&self.directory.snapshot(), account.id)))
+    }
+
+    pub(super) fn limit_account(&self, by: &By, name: &AccountName, limits: Option<Limits>) -> Result<Value> {
+        let account = self.directory.limit_account(by, name, limits)?;
         Ok(render::account(&account, sets_of(&self.directory.snapshot(), account.id)))
     }
 

@@ -12,8 +12,8 @@ use zeroize::Zeroizing;
 
 use crate::audit::{Checkpoint, Position, StatsBy};
 use crate::domain::{
-    AccountName, CredentialId, LabelChange, OperatorKeyId, PolicyName, RequestId, Role, ScheduleName, Secret, TokenId,
-    UpstreamName,
+    AccountName, CredentialId, LabelChange, Limits, OperatorKeyId, PolicyName, RequestId, Role, ScheduleName, Secret,
+    TokenId, UpstreamName,
 };
 use crate::kill_switch::Scope;
 use crate::schedule::Held;
@@ -33,6 +33,10 @@ pub enum Command {
     },
     /// Sets and removes labels of an account.
     AccountLabel { name: AccountName, changes: Vec<LabelChange> },
+    /// Says how much all sets of an account together may ask for; without limits, as much as the configuration says.
+    AccountLimit { name: AccountName, limits: Option<Limits> },
+    /// Says how much a credential set may ask for; without limits, as much as the configuration says.
+    CredentialLimit { id: CredentialId, limits: Option<Limits> },
     /// Gives an account another name.
     AccountRename { name: AccountName, new_name: AccountName },
     /// Says how an account's people are reached; in place of what was said before.

@@ -10,7 +10,7 @@ use super::{Bounds, Control, ControlError, NewSet, Result, render};
 use crate::directory::{
     By, Credential, CredentialChange, CredentialKind, CredentialState, Grant, NewCredential, NewSecrets,
 };
-use crate::domain::{AccountName, Actor, CredentialId, IssuedKind, IssuedSecret, PolicyName, TokenId};
+use crate::domain::{AccountName, Actor, CredentialId, IssuedKind, IssuedSecret, Limits, PolicyName, TokenId};
 use crate::secrets::{HashPurpose, KeyedHash};
 
 /// New secrets of a set, before they are shown once.
@@ -246,6 +246,10 @@ impl Control {
     pub(super) fn revoke_tokens(&self, by: &By, credential: CredentialId) -> Result<Value> {
         let (count, _) = self.directory.revoke_tokens_of(by, credential)?;
         Ok(json!({ "revoked": count }))
+    }
+
+    pub(super) fn limit_credential(&self, by: &By, id: CredentialId, limits: Option<Limits>) -> Result<Value> {
+        Ok(self.shown(&self.directory.limit_credential(by, id, limits)?))
     }
 
     /// Revokes all tokens of all sets of an account.

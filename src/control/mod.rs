@@ -170,6 +170,8 @@ impl Control {
         match command {
             Command::AccountCreate { name, labels } => self.create_account(by, &name, &labels),
             Command::AccountLabel { name, changes } => self.label_account(by, &name, &changes),
+            Command::AccountLimit { name, limits } => self.limit_account(by, &name, limits),
+            Command::CredentialLimit { id, limits } => self.limit_credential(by, id, limits),
             Command::AccountRename { name, new_name } => self.rename_account(by, &name, &new_name),
             Command::AccountContacts { name, contacts } => self.set_contacts(by, &name, &contacts),
             Command::AccountDelete { name } => self.delete_account(by, &name),

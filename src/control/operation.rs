@@ -104,6 +104,8 @@ pub const OPERATIONS: &[Operation] = &[
     operation("account-label", Post, "/v1/accounts/{name}/labels", Admins, "Sets and removes labels"),
     operation("account-suspend", Post, "/v1/accounts/{name}/suspend", Admins, "Lets none of its requests pass"),
     operation("account-activate", Post, "/v1/accounts/{name}/activate", Admins, "Ends a suspension"),
+    operation("account-limit", Put, "/v1/accounts/{name}/limits", Admins, "Says how much its sets may ask for"),
+    operation("credential-limit", Put, "/v1/credentials/{id}/limits", Admins, "Says how much a set may ask for"),
     operation("account-rename", Post, "/v1/accounts/{name}/rename", Admins, "Gives an account another name"),
     operation("account-contacts", Put, "/v1/accounts/{name}/contacts", Admins, "Says how its people are reached"),
     operation("account-delete", Delete, "/v1/accounts/{name}", Admins, "Deletes an account without belongings"),

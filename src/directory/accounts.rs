@@ -21,8 +21,16 @@ impl Directory {
             }
             let id = AccountId::new(by.at, &*self.entropy)?;
             let state = AccountState::Active;
-            let account =
-                Account { id, name: name.clone(), state, labels, contacts: Vec::new(), revision: 0, created_at: by.at };
+            let account = Account {
+                id,
+                name: name.clone(),
+                state,
+                labels,
+                limits: None,
+                contacts: Vec::new(),
+                revision: 0,
+                created_at: by.at,
+            };
             let after = detail::new_account(&account);
             let entry = entry(by, "account.create", name.to_string()).account(id).changed(Value::Null, after);
             let seq = self.commit(&entry, |tx| tx.insert_account(&account))?;

@@ -110,6 +110,7 @@ impl Directory {
                 expires_at: new.expires_at,
                 password_hash: new.password_hash,
                 api_key_hash: new.api_key_hash,
+                limits: None,
                 revision: 0,
                 created_at: by.at,
                 rotated_at: None,

@@ -8,6 +8,7 @@ mod change;
 mod detail;
 mod entry;
 mod kill_switches;
+mod limits;
 mod operator_keys;
 mod overrides;
 mod rotation;

@@ -128,6 +128,9 @@ fn everything(directory: &Directory, ring: &KeyRing) {
     directory.reset_password(&by, "anna", NEW_HASH).expect("reset");
     directory.store.set_totp_for_tests("anna");
     directory.reset_totp(&by, "anna").expect("reset");
+    let limits = Some(crate::domain::Limits::new(None, Some(3), None));
+    directory.limit_account(&by, &name, limits).expect("limited");
+    directory.limit_credential(&by, id, limits).expect("limited");
     accounts(directory);
     let new = NewOperatorKey {
         name: "ticket-system".into(),

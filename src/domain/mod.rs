@@ -8,6 +8,7 @@ mod id;
 mod issued;
 mod json;
 mod label;
+mod limits;
 mod name;
 mod path;
 mod role;
@@ -24,6 +25,7 @@ pub use json::{
     Masked, NotMasked, PointerRefused, PointerSet, Slot, mask_json, read_json,
 };
 pub use label::{LabelChange, LabelError, LabelValue, Labels};
+pub use limits::{Limits, NoLimits};
 pub use name::{
     AccountName, EndpointId, LabelKey, NameError, PolicyName, RuleId, ScheduleName, SinkName, UpstreamName,
 };

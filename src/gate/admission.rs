@@ -12,7 +12,7 @@ use crate::upstream::{AccountRef, SessionError, UpstreamSession};
 use super::Denial;
 use super::Gate;
 use super::hours::InHours;
-use super::limits::Place;
+use super::limits::{LimitState, Place};
 
 /// What is relayed, on whose behalf, where to. Decided; nothing here comes from the client unchecked.
 #[derive(Debug)]
@@ -74,11 +74,11 @@ pub struct Admission {
     relay: Relay,
     row: OpenRow,
     session: Arc<UpstreamSession>,
-    place: Option<Place>,
+    place: Place,
 }
 
 impl Admission {
-    pub(super) fn new(relay: Relay, place: Option<Place>, row: OpenRow, session: Arc<UpstreamSession>) -> Self {
+    pub(super) fn new(relay: Relay, place: Place, row: OpenRow, session: Arc<UpstreamSession>) -> Self {
         Self { relay, row, session, place }
     }
 
@@ -126,9 +126,13 @@ impl Admission {
 
     /// So many bytes of the answer have left; they count where a deciding policy limits them.
     pub fn bytes_left(&self, bytes: usize) {
-        if let Some(place) = &self.place {
-            place.count_bytes(bytes);
-        }
+        self.place.count_bytes(bytes);
+    }
+
+    /// What was left of each limit on requests when this one was let in.
+    #[must_use]
+    pub fn limits(&self) -> &[LimitState] {
+        self.place.states()
     }
 
     /// Whether the right still holds. Cheap while nothing has changed.

@@ -33,7 +33,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::audit::{AuditUnavailable, Auditor, Entry, Redactor, Step};
-use crate::config::Upstream;
+use crate::config::{RateLimits, Upstream};
 use crate::directory::{CutInFlight, Directory};
 use crate::domain::{Clock, Code, RequestId, UpstreamName};
 use crate::policy::PolicyStore;
@@ -48,6 +48,7 @@ pub use presented::{BasicCredentials, PresentedError, presented_api_key, present
 pub use trail::Trail;
 
 use limits::Limiters;
+pub use limits::{LimitState, network};
 
 /// What stands between a client and the ERP.
 #[derive(Debug)]
@@ -96,6 +97,8 @@ pub struct GateRules {
     pub body: Option<u64>,
     /// Whether the x-api-key must come with each relay.
     pub api_key: ApiKeyOnRelay,
+    /// How much may be asked for, where accounts and sets say nothing themselves, and by addresses.
+    pub rate_limits: RateLimits,
     /// Which changes cut relays in progress.
     pub cut: CutInFlight,
 }
@@ -187,10 +190,11 @@ impl Gate {
     ) -> Result<limits::WithinLimits, Denial> {
         let request = self.read_head(asked, trail)?; //            1: one meaning
         let running = self.not_stopped(request, trail)?; //        2: no kill switch on everything
+        let running = self.address_has_room(running, trail)?; //      and the limit of the address is not reached
         let known = self.authenticate(running, trail)?; //         3: a live token of a live set of a live account
         let permitted = self.permit(known, body, trail).await?; // 4: the endpoint exists, a policy allows it, none denies
         let open = self.in_hours(permitted, trail)?; //            5: the API is open, and no scoped kill switch
-        self.within_limits(open, trail) //                            and the policy's limits are not reached
+        self.within_limits(open, trail) //                            and no limit is reached
     }
 }
 

@@ -9,7 +9,7 @@ use super::{Denial, Gate, Trail, unrecorded};
 #[must_use]
 pub(super) struct Recorded {
     pub(super) relay: super::admission::Relay,
-    pub(super) place: Option<Place>,
+    pub(super) place: Place,
     pub(super) row: OpenRow,
 }
 

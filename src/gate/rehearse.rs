@@ -8,7 +8,7 @@ use crate::audit::{Entry, Step};
 use crate::domain::{Code, CredentialId, Principal, TokenId};
 
 use super::admission::Relay;
-use super::authenticate::{Known, check_account, check_set};
+use super::authenticate::{Known, check_account, check_address, check_set};
 use super::hours::InHours;
 use super::limits::counted;
 use super::stopped::Running;
@@ -56,6 +56,9 @@ impl Gate {
         trail.known_by_name(credential.id, account.id);
         check_set(credential, running.request.asked.now)?;
         check_account(account)?;
+        if running.request.asked.client.is_some() {
+            check_address(credential, running.request.asked.client)?;
+        }
         trail.passed(Step::Authentication, format!("set `{}` of account `{}`", credential.name, account.name));
         let (credential, account) = (Arc::clone(credential), Arc::clone(account));
         // No token is of these bytes: nothing that rests on one can come from a rehearsal.

@@ -4,6 +4,7 @@ use crate::audit::Step;
 use crate::domain::{Code, IssuedSecret};
 use crate::secrets::HashPurpose;
 
+use super::limits::Place;
 use super::presented::presented_bearer;
 use super::{Asked, CleanHead, Denial, Gate, Trail};
 
@@ -20,6 +21,8 @@ pub(super) struct Running<'a> {
     pub(super) request: Request<'a>,
     /// The directory's change counter before anything was looked up in it.
     pub(super) epoch: u64,
+    /// Its place among the requests at once, as far as limits have been looked at.
+    pub(super) place: Place,
 }
 
 impl Gate {
@@ -50,7 +53,7 @@ impl Gate {
         }
         trail.passed(Step::KillSwitch, "not engaged");
         trail.not_stopped();
-        Ok(Running { request, epoch })
+        Ok(Running { request, epoch, place: Place::default() })
     }
 
     /// Names the actor in the row of a request that is stopped anyway. No password is hashed for it.

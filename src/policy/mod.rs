@@ -53,7 +53,7 @@ pub use obligations::{Obligations, Unfulfillable};
 pub use odata::{Body, BodyForm, Boundary, boundary_of};
 pub use operations::{Operation, Operations, PartRefused};
 pub use raw_obligations::may_force;
-pub use rules::{Limits, Policy};
+pub use rules::Policy;
 pub use schema::{SchemaFile, schemas};
 pub use set::{LoadedFile, PolicySet, SnapshotHash};
 pub use store::{PolicyStore, ReloadReport};

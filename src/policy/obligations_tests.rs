@@ -201,7 +201,7 @@ fn a_byte_limit_needs_a_period() {
     assert!(problems(&limited("{ bytes: 0, per: 1h }")).contains("`bytes` must be a size"));
     let text = limited("{ bytes: 10MiB, per: 1h }");
     let set = set(&[("a.yaml", &text)]);
-    let limits = set.policy(&"a".parse().expect("a name")).and_then(|policy| policy.limits().cloned()).expect("limits");
+    let limits = set.policy(&"a".parse().expect("a name")).and_then(|policy| policy.limits().copied()).expect("limits");
     assert_eq!(limits.bytes(), Some((10 * 1024 * 1024, std::time::Duration::from_hours(1))));
     assert_eq!(limits.rate(), None);
 }

@@ -9,9 +9,9 @@ use super::condition::Condition;
 use super::obligations::Demands;
 use super::pattern::EndpointPattern;
 use super::raw_obligations;
-use super::rules::{Effect, Limits};
+use super::rules::Effect;
 use super::yaml::{Code, Fields, Node, Place, Problems, Reader, Source};
-use crate::domain::{PolicyName, RuleId};
+use crate::domain::{Limits, PolicyName, RuleId};
 
 /// Bytes in one period at most.
 const MOST_BYTES: u64 = 1 << 40;
@@ -192,5 +192,5 @@ fn read_limits(reader: &mut Reader<'_>, node: &Node) -> Option<Limits> {
         Some(number) => Some(u32::try_from(number?).ok()?),
         None => None,
     };
-    Some(Limits { rate, concurrent, bytes })
+    Some(Limits::new(rate, concurrent, bytes))
 }

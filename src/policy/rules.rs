@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -12,7 +11,7 @@ use super::clients::Clients;
 use super::condition::Condition;
 use super::decision::ScheduleUse;
 use super::obligations::Demands;
-use crate::domain::{EndpointId, PolicyName, RuleId};
+use crate::domain::{EndpointId, Limits, PolicyName, RuleId};
 
 /// A named file of rules.
 #[derive(Debug)]
@@ -90,32 +89,4 @@ impl Rule {
 pub(super) enum Effect {
     Allow,
     Deny,
-}
-
-/// Limits on what a policy lets one credential set ask for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    pub(super) rate: Option<(u32, Duration)>,
-    pub(super) concurrent: Option<u32>,
-    pub(super) bytes: Option<(u64, Duration)>,
-}
-
-impl Limits {
-    /// Requests per period.
-    #[must_use]
-    pub fn rate(&self) -> Option<(u32, Duration)> {
-        self.rate
-    }
-
-    /// Requests at once.
-    #[must_use]
-    pub fn concurrent(&self) -> Option<u32> {
-        self.concurrent
-    }
-
-    /// Bytes of answers per period.
-    #[must_use]
-    pub fn bytes(&self) -> Option<(u64, Duration)> {
-        self.bytes
-    }
 }

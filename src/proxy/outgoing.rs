@@ -6,8 +6,8 @@ use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 use crate::domain::Entropy;
-use crate::gate::Admission;
-use crate::relay::{self, Exchange, REQUEST_ID};
+use crate::gate::{Admission, LimitState};
+use crate::relay::{self, Exchange, RATE_LIMIT, RATE_LIMIT_POLICY, REQUEST_ID};
 
 use super::Settings;
 
@@ -106,6 +106,15 @@ pub(super) fn response(response: &mut ResponseHeader, exchange: &Exchange, setti
         response.insert_header(header::CACHE_CONTROL, "no-store")?;
     }
     response.insert_header(REQUEST_ID, text(&exchange.admission.id().to_string())?)?;
+    // What the ERP says of limits of its own is about our session there, not about the client.
+    response.remove_header(&RATE_LIMIT_POLICY);
+    response.remove_header(&RATE_LIMIT);
+    let limits = exchange.admission.limits();
+    if !limits.is_empty() {
+        let list = |item: fn(&LimitState) -> String| limits.iter().map(item).collect::<Vec<_>>().join(", ");
+        response.insert_header(RATE_LIMIT_POLICY, text(&list(LimitState::policy_item))?)?;
+        response.insert_header(RATE_LIMIT, text(&list(LimitState::state_item))?)?;
+    }
     Ok(())
 }
 

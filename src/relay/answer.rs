@@ -11,8 +11,10 @@ use crate::gate::{Denial, Public, Quota};
 pub const CAUSE: HeaderName = HeaderName::from_static("x-erp-access-cause");
 /// The header with the id of the exchange and of its audit row.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+/// `RateLimit` of draft-ietf-httpapi-ratelimit-headers.
+pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+/// `RateLimit-Policy` of the same draft.
+pub const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// A whole answer.
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@ mod mask;
 mod trace_context;
 mod watch;
 
-pub use answer::{Answer, CAUSE, REQUEST_ID};
+pub use answer::{Answer, CAUSE, RATE_LIMIT, RATE_LIMIT_POLICY, REQUEST_ID};
 pub use exchange::Exchange;
 pub use headers::{PublicUrl, forwards_request_header, keeps_response_header, leaks, rewrite_location};
 pub use mask::{KeptBody, Withheld, speaks_of_bytes, yields_to_mask};

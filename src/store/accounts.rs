@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, params};
 
 use super::{ChangeTransaction, Store, StoreError, from_sql, to_sql, unknown};
-use crate::domain::{AccountId, AccountName, Labels};
+use crate::domain::{AccountId, AccountName, CredentialId, Labels, Limits};
 
 /// An organisation or team that is given access.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct Account {
     pub state: AccountState,
     /// What operators note about it, for conditions.
     pub labels: Labels,
+    /// How much all its sets together may ask for.
+    pub limits: Option<Limits>,
     /// How its people are reached.
     pub contacts: Vec<String>,
     /// The number of the change that made it what it is.
@@ -48,7 +50,7 @@ impl Store {
         let mut labels = self.labels()?;
         let connection = self.connection()?;
         let mut statement = connection.prepare(
-            "SELECT id, name, state, reason, changed_at, created_at, revision, contacts FROM account ORDER BY name",
+            "SELECT id, name, state, reason, changed_at, created_at, revision, contacts, limits FROM account ORDER BY name",
         )?;
         let rows = statement.query_map([], |row| {
             let name: String = row.get(1)?;
@@ -66,6 +68,7 @@ impl Store {
                     other => return Err(unknown(2, other)),
                 },
                 labels: labels.remove(&id).unwrap_or_default(),
+                limits: limits(row.get(8)?)?,
                 contacts: contacts(row.get(7)?)?,
                 revision: row.get::<_, i64>(6)?.unsigned_abs(),
                 created_at: from_sql(row.get(5)?),
@@ -73,6 +76,11 @@ impl Store {
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
+}
+
+/// Limits as a column holds them; none is NULL.
+pub(super) fn limits(column: Option<String>) -> rusqlite::Result<Option<Limits>> {
+    column.map(|text| serde_json::from_str(&text).map_err(|_| unknown(0, &text))).transpose()
 }
 
 fn contacts(column: Option<String>) -> rusqlite::Result<Vec<String>> {
@@ -143,6 +151,29 @@ impl ChangeTransaction<'_> {
         if affected == 1 { Ok(()) } else { Err(StoreError::Affected("rename account", affected)) }
     }
 
+    /// Writes how much all sets of an account together may ask for.
+    ///
+    /// # Errors
+    /// When there is no such account, or on a fault of the database.
+    pub fn put_account_limits(&self, id: AccountId, limits: Option<Limits>) -> Result<(), StoreError> {
+        let affected = self
+            .connection()
+            .execute("UPDATE account SET limits = ?2 WHERE id = ?1", params![id.as_bytes(), limits_column(limits)])?;
+        if affected == 1 { Ok(()) } else { Err(StoreError::Affected("update account", affected)) }
+    }
+
+    /// Writes how much a credential set may ask for.
+    ///
+    /// # Errors
+    /// When there is no such set, or on a fault of the database.
+    pub fn put_credential_limits(&self, id: CredentialId, limits: Option<Limits>) -> Result<(), StoreError> {
+        let affected = self.connection().execute(
+            "UPDATE credential SET limits = ?2 WHERE id = ?1",
+            params![id.as_bytes(), limits_column(limits)],
+        )?;
+        if affected == 1 { Ok(()) } else { Err(StoreError::Affected("update credential", affected)) }
+    }
+
     /// Writes how an account's people are reached.
     ///
     /// # Errors
@@ -209,6 +240,10 @@ impl ChangeTransaction<'_> {
         )?;
         if affected == 1 { Ok(()) } else { Err(StoreError::Affected("update account", affected)) }
     }
+}
+
+fn limits_column(limits: Option<Limits>) -> Option<String> {
+    limits.map(|limits| serde_json::json!(limits).to_string())
 }
 
 fn columns(account: &Account) -> (&'static str, Option<&str>, i64) {

@@ -8,9 +8,10 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
+use super::accounts::limits;
 use super::rotation::{FormerSecrets, Pair, Used, former};
 use super::{ChangeTransaction, Store, StoreError, from_sql, to_sql, unknown};
-use crate::domain::{AccountId, CredentialId, PolicyName};
+use crate::domain::{AccountId, CredentialId, Limits, PolicyName};
 use crate::secrets::KeyedHash;
 
 /// What an integration holds: a client id, an API password, an x-api-key.
@@ -38,6 +39,8 @@ pub struct Credential {
     pub password_hash: String,
     /// The keyed hash of its x-api-key.
     pub api_key_hash: KeyedHash,
+    /// How much it may ask for.
+    pub limits: Option<Limits>,
     /// The number of the change that made it what it is.
     pub revision: u64,
     /// When it was issued.
@@ -151,7 +154,7 @@ impl Store {
         let mut statement = connection.prepare(
             "SELECT id, account, name, kind, state, expires_at, credential.password_hash, credential.api_key_hash,
                 created_at, reason, purpose, clients, secrets_at, credential.last_used_at, former_secrets.password_hash,
-                former_secrets.api_key_hash, ends_at, former_secrets.last_used_at, revision
+                former_secrets.api_key_hash, ends_at, former_secrets.last_used_at, revision, limits
              FROM credential LEFT JOIN former_secrets ON former_secrets.credential = credential.id",
         )?;
         let rows = statement.query_map([], |row| {
@@ -183,6 +186,7 @@ impl Store {
                 rotated_at: row.get::<_, Option<_>>(12)?.map(from_sql),
                 former: former(row)?,
                 used: Arc::new(Used::from_columns(row.get(13)?, row.get(17)?)),
+                limits: limits(row.get(19)?)?,
                 revision: row.get::<_, i64>(18)?.unsigned_abs(),
                 grants: grants.remove(&id).unwrap_or_default(),
             })

@@ -1,6 +1,5 @@
 //! Who asks for a token. All failures look alike: same answer, same time.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use jiff::Timestamp;
 use crate::audit::Step;
 use crate::directory::{Account, AccountState, By, Credential, CredentialState, Pair};
 use crate::domain::{Actor, Code, CredentialId, Secret};
-use crate::gate::{BasicCredentials, Challenge, Denial, PresentedError, presented_api_key, presented_basic};
+use crate::gate::{BasicCredentials, Challenge, Denial, PresentedError, network, presented_api_key, presented_basic};
 use crate::secrets::{HashPurpose, HashingError, KeyedHash, Verified};
 
 use super::row::AttemptRow;
@@ -141,14 +140,6 @@ fn usable(credential: &Credential, account: &Account, asked: &TokenAsked<'_>) ->
         AccountState::Suspended { reason, .. } => {
             Err(Denial::new(Step::Authentication, Code::AccountSuspended, format!("account suspended: {reason}")))
         }
-    }
-}
-
-/// Guessing from one IPv6 network counts together: a single host may use all of a /64.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => IpAddr::V6((u128::from(address) & !u128::from(u64::MAX)).into()),
     }
 }
 

@@ -32,6 +32,7 @@ mod policy_explain;
 mod policy_lint;
 mod policy_replay;
 mod policy_suggest;
+mod rate_limits;
 mod relay;
 mod reload;
 mod revocation;

@@ -36,15 +36,17 @@ impl Answer {
         match operation.name {
             "account-list" => pages("Account", &["name"]),
             "account-create" => Self { status: 201, makes: true, ..one("Account") },
-            "account-show" | "account-label" | "account-rename" | "account-contacts" | "account-suspend" => {
-                one("Account")
-            }
+            "account-show" | "account-label" | "account-rename" | "account-contacts" | "account-limit"
+            | "account-suspend" => one("Account"),
             "credential-list" => pages("CredentialSet", &["id"]),
             "credential-issue" => Self { status: 201, makes: true, ..one("IssuedCredentialSet") },
             "credential-rotate" => Self { makes: true, ..one("IssuedCredentialSet") },
-            "credential-show" | "credential-update" | "credential-rotate-end" | "grant-add" | "grant-remove" => {
-                one("CredentialSet")
-            }
+            "credential-show"
+            | "credential-update"
+            | "credential-limit"
+            | "credential-rotate-end"
+            | "grant-add"
+            | "grant-remove" => one("CredentialSet"),
             "grant-list" => pages("Grant", &["credential", "policy"]),
             "token-list" => pages("Token", &["id"]),
             "operator-key-list" => pages("OperatorKey", &["id"]),

@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::audit::{Checkpoint, Position, StatsBy};
 use crate::domain::{
-    AccountName, CredentialId, LabelChange, OperatorKeyId, PolicyName, RequestId, Role, ScheduleName, TokenId,
+    AccountName, CredentialId, LabelChange, Limits, OperatorKeyId, PolicyName, RequestId, Role, ScheduleName, TokenId,
     UpstreamName,
 };
 use crate::kill_switch::Scope;
@@ -70,6 +70,26 @@ words! {
     Held: "How a schedule is held", ["open", "closed"];
     StatsBy: "By what rows are counted", ["hour", "endpoint", "account", "code"];
 }
+
+impl PartialSchema for Limits {
+    fn schema() -> RefOr<Schema> {
+        let number = |about: &str, most: u64| {
+            let types = SchemaType::Array(vec![Type::Integer, Type::Null]);
+            ObjectBuilder::new().schema_type(types).minimum(Some(1)).maximum(Some(most)).description(Some(about))
+        };
+        ObjectBuilder::new()
+            .schema_type(Type::Object)
+            .additional_properties(Some(AdditionalProperties::<Schema>::FreeForm(false)))
+            .property("requests", number("Requests per period", 1_000_000))
+            .property("bytes", number("Bytes of answers per period", 1 << 50))
+            .property("per_seconds", number("The period, with `requests` or `bytes`", 86_400))
+            .property("concurrent", number("Requests at once", 100_000))
+            .description(Some("How much may be asked for; at least one limit"))
+            .into()
+    }
+}
+
+impl ToSchema for Limits {}
 
 impl PartialSchema for SecretText {
     fn schema() -> RefOr<Schema> {

@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use super::in_force::{Holder, InForce};
 use crate::directory::CredentialKind;
+use crate::domain::Limits;
 use crate::domain::PolicyName;
-use crate::policy::{Access, Change, Comparison, Hours, Limits, Place, PolicySet};
+use crate::policy::{Access, Change, Comparison, Hours, Place, PolicySet};
 use crate::schedule::Schedule;
 
 /// What a proposed folder would change.
