@@ -2,7 +2,7 @@
 
 use crate::audit::{self, AuditSettings, QueueSettings, Redactor};
 use crate::config::{self, Config};
-use crate::directory::{CutBy, CutInFlight};
+use crate::directory::CutInFlight;
 use crate::gate::{ApiKeyOnRelay, GateRules, HeadLimits};
 use crate::proxy::{Downstream, Settings};
 use crate::relay::PublicUrl;
@@ -64,17 +64,6 @@ pub(super) fn hashing_settings(config: &Config) -> HashingSettings {
     }
 }
 
-fn cut_by(change: config::CutBy) -> CutBy {
-    match change {
-        config::CutBy::Kill => CutBy::Kill,
-        config::CutBy::Suspend => CutBy::Suspend,
-        config::CutBy::Revoke => CutBy::Revoke,
-        config::CutBy::Disable => CutBy::Disable,
-        config::CutBy::Grant => CutBy::Grant,
-        config::CutBy::Policy => CutBy::Policy,
-    }
-}
-
 pub(super) fn gate_rules(config: &Config) -> GateRules {
     let limits = &config.gateway.limits;
     GateRules {
@@ -89,7 +78,7 @@ pub(super) fn gate_rules(config: &Config) -> GateRules {
             config::ApiKeyOnRelay::Required => ApiKeyOnRelay::Required,
         },
         rate_limits: config.gateway.rate_limits,
-        cut: CutInFlight::new(&config.gateway.cut_in_flight.iter().copied().map(cut_by).collect::<Vec<_>>()),
+        cut: CutInFlight::new(&config.gateway.cut_in_flight),
     }
 }
 

@@ -25,6 +25,7 @@ use std::sync::{Arc, Mutex};
 use arc_swap::{ArcSwap, Guard};
 use jiff::Timestamp;
 
+use crate::config::CutBy;
 use crate::domain::{AccountName, CredentialId, Entropy, PolicyName, Principal, UpstreamName};
 use crate::kill_switch::Engaged;
 use crate::secrets::KeyedHash;
@@ -80,23 +81,6 @@ pub enum Cut {
     NotGranted,
 }
 
-/// A change that may cut the relays in progress that it concerns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CutBy {
-    /// A kill switch is engaged.
-    Kill,
-    /// An account is suspended.
-    Suspend,
-    /// A credential set or a token is revoked.
-    Revoke,
-    /// A credential set is disabled.
-    Disable,
-    /// A grant is taken back.
-    Grant,
-    /// A policy's file is gone.
-    Policy,
-}
-
 /// The changes that cut relays in progress; the others let them end. None of them lets a new one begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CutInFlight(u8);
@@ -105,26 +89,24 @@ impl CutInFlight {
     /// These do.
     #[must_use]
     pub fn new(changes: &[CutBy]) -> Self {
-        Self(changes.iter().fold(0, |set, change| set | change.bit()))
+        Self(changes.iter().fold(0, |set, change| set | bit(*change)))
     }
 
     /// Whether this change does.
     #[must_use]
     pub const fn by(self, change: CutBy) -> bool {
-        self.0 & change.bit() != 0
+        self.0 & bit(change) != 0
     }
 }
 
-impl CutBy {
-    const fn bit(self) -> u8 {
-        match self {
-            Self::Kill => 1,
-            Self::Suspend => 2,
-            Self::Revoke => 4,
-            Self::Disable => 8,
-            Self::Grant => 16,
-            Self::Policy => 32,
-        }
+const fn bit(change: CutBy) -> u8 {
+    match change {
+        CutBy::Kill => 1,
+        CutBy::Suspend => 2,
+        CutBy::Revoke => 4,
+        CutBy::Disable => 8,
+        CutBy::Grant => 16,
+        CutBy::Policy => 32,
     }
 }
 

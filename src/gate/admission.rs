@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::audit::{OpenRow, Outcome, Step};
-use crate::config::Upstream;
-use crate::directory::{Cut, CutBy, Holder};
+use crate::config::{CutBy, Upstream};
+use crate::directory::{Cut, Holder};
 use crate::domain::{Code, EndpointId, PolicyName, Principal, RequestId};
 use crate::policy::Obligations;
 use crate::upstream::{AccountRef, SessionError, UpstreamSession};

@@ -137,7 +137,7 @@ impl Limiter {
         }
         let limited = |reason: String, quota: Quota, period: Duration| {
             let mut denial = Denial::new(Step::Limits, Code::RateLimited, reason);
-            denial.public.limit = Some(ReachedLimit { name: whose.name().to_owned(), quota, period });
+            denial.public.limit = Some(ReachedLimit { name: whose.name().to_string(), quota, period });
             denial
         };
         if let Some((budget, (most, period))) = self.budget.as_ref().zip(self.limits.bytes())
@@ -151,7 +151,7 @@ impl Limiter {
         match rate.check_n(requests) {
             Ok(Ok(state)) => {
                 let left = state.remaining_burst_capacity();
-                place.states.push(LimitState { name: whose.name().to_owned(), most, period, left });
+                place.states.push(LimitState { name: whose.name(), most, period, left });
                 Ok(())
             }
             Ok(Err(not_until)) => {
@@ -183,13 +183,12 @@ enum Whose<'a> {
 }
 
 impl Whose<'_> {
-    /// The name under which clients see it.
-    fn name(&self) -> &str {
+    fn name(&self) -> LimitName {
         match self {
-            Self::Policy(name) => name.as_str(),
-            Self::Credential => "credential",
-            Self::Account => "account",
-            Self::Address => "address",
+            Self::Policy(name) => LimitName::Policy((*name).clone()),
+            Self::Credential => LimitName::Other("credential"),
+            Self::Account => LimitName::Other("account"),
+            Self::Address => LimitName::Other("address"),
         }
     }
 }
@@ -209,10 +208,26 @@ impl fmt::Display for Whose<'_> {
 /// (draft-ietf-httpapi-ratelimit-headers).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LimitState {
-    name: String,
+    name: LimitName,
     most: u32,
     period: Duration,
     left: u32,
+}
+
+/// The name under which clients see a limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum LimitName {
+    Policy(PolicyName),
+    Other(&'static str),
+}
+
+impl fmt::Display for LimitName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Policy(name) => name.fmt(out),
+            Self::Other(name) => out.write_str(name),
+        }
+    }
 }
 
 impl LimitState {

@@ -124,7 +124,7 @@ async fn answer(control: &Arc<Control>, caller: Caller, asking: Asking<'_>) -> R
     };
     let done = control.run(caller, command).await;
     if let Some(once) = once {
-        once.end(control, &done).await?;
+        once.end(control, &done).await;
     }
     let value = match (done?, page) {
         (Value::Array(list), Some(page)) => page.of(list, shape.shape),
@@ -190,17 +190,20 @@ impl Once {
         }
     }
 
-    async fn end(self, control: &Arc<Control>, done: &Result<Value>) -> Result<()> {
+    /// What was done is answered whatever happens here: the answer may hold secrets that are shown once.
+    async fn end(self, control: &Arc<Control>, done: &Result<Value>) {
         let Self(key) = self;
         let made = done.as_ref().ok().map(|value| {
             let id = value.get("id").or_else(|| value.get("name")).and_then(Value::as_str);
             id.unwrap_or("what was asked for").to_owned()
         });
-        blocking(control, move |control| match made {
+        let noted = blocking(control, move |control| match made {
             Some(subject) => control.store.made_for(&key, &subject),
             None => control.store.made_nothing_for(&key),
-        })
-        .await
+        });
+        if let Err(error) = noted.await {
+            log::error!("what an Idempotency-Key made could not be noted: {error}");
+        }
     }
 }
 
