@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::audit::{Entry, Step};
-use crate::domain::{Code, CredentialId, Principal, TokenId};
+use crate::domain::{Code, CredentialId, Limits, Principal, TokenId};
 
 use super::admission::Relay;
 use super::authenticate::{Known, check_account, check_address, check_set};
@@ -36,7 +36,7 @@ impl Gate {
         let known = self.known_by_name(running, sender, trail)?;
         let permitted = self.permit(known, body, trail).await?;
         let open = self.in_hours(permitted, trail)?;
-        name_limits(&open, trail);
+        self.name_limits(&open, trail);
         // The last check before the ERP would be asked: it is configured.
         Relay::of(open, self).map(drop)
     }
@@ -66,19 +66,31 @@ impl Gate {
         let principal = Principal { token, credential: credential.id, account: account.id };
         Ok(Known { running, principal, credential, account })
     }
+
+    /// What would be counted; how much of it is used up already depends on the moment.
+    fn name_limits(&self, open: &InHours<'_>, trail: &mut Trail) {
+        let known = &open.permitted.known;
+        let defaults = &self.rules.rate_limits;
+        let own = [
+            ("the account", known.account.limits.or(defaults.account)),
+            ("the credential set", known.credential.limits.or(defaults.credential)),
+            ("the address", defaults.address),
+        ];
+        let own = own.into_iter().filter_map(|(whose, limits)| Some((whose.to_owned(), limits?)));
+        let of_policies = counted(&open.policies)
+            .into_iter()
+            .filter_map(|(policy, _)| Some((format!("policy `{}`", policy.name()), *policy.limits()?)));
+        let notes: Vec<String> = own.chain(of_policies).map(|(whose, limits)| note(&whose, limits)).collect();
+        if !notes.is_empty() {
+            trail.passed(Step::Limits, format!("{}; this question is not counted", notes.join("; ")));
+        }
+    }
 }
 
-/// What would be counted; how much of it is used up already depends on the moment.
-fn name_limits(open: &InHours<'_>, trail: &mut Trail) {
-    let mut notes = Vec::new();
-    for (policy, _) in counted(&open.policies) {
-        let Some(limits) = policy.limits() else { continue };
-        let rate = limits.rate().map(|(requests, period)| format!("{requests} requests per {period:?}"));
-        let concurrent = limits.concurrent().map(|most| format!("{most} at once"));
-        let named: Vec<String> = rate.into_iter().chain(concurrent).collect();
-        notes.push(format!("policy `{}` allows {}", policy.name(), named.join(" and ")));
-    }
-    if !notes.is_empty() {
-        trail.passed(Step::Limits, format!("{}; this question is not counted", notes.join("; ")));
-    }
+fn note(whose: &str, limits: Limits) -> String {
+    let rate = limits.rate().map(|(requests, period)| format!("{requests} requests per {period:?}"));
+    let bytes = limits.bytes().map(|(bytes, period)| format!("{bytes} bytes of answers per {period:?}"));
+    let concurrent = limits.concurrent().map(|most| format!("{most} at once"));
+    let named: Vec<String> = rate.into_iter().chain(bytes).chain(concurrent).collect();
+    format!("{whose} allows {}", named.join(" and "))
 }

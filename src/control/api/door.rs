@@ -150,3 +150,34 @@ fn unknown(about: &str) -> Response {
     response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nobody's own number here.
+    const SOMEBODY: u32 = 4_000_000_000;
+
+    #[test]
+    fn who_is_not_named_may_do_nothing_and_who_is_named_what_the_configuration_says() {
+        let roles = SocketRoles::new([("olga".to_owned(), Role::Operator), ("rita".to_owned(), Role::Auditor)]);
+        assert_eq!(roles.authority(SOMEBODY, "nobody"), None);
+        assert_eq!(roles.authority(SOMEBODY, "olga"), Some(Authority::Operator));
+        assert_eq!(roles.authority(SOMEBODY, "rita"), Some(Authority::Auditor));
+        assert_eq!(SocketRoles::default().authority(SOMEBODY, "olga"), None);
+    }
+
+    #[test]
+    fn root_and_the_user_that_runs_the_gateway_may_do_everything() {
+        let own = rustix::process::geteuid().as_raw();
+        for user in [0, own] {
+            assert_eq!(SocketRoles::default().authority(user, "somebody"), Some(Authority::Admin));
+        }
+    }
+
+    #[test]
+    fn client_is_no_role_of_an_os_user() {
+        let roles = SocketRoles::new([("carl".to_owned(), Role::Client)]);
+        assert_eq!(roles.authority(SOMEBODY, "carl"), None);
+    }
+}
