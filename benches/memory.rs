@@ -58,24 +58,32 @@ fn fill(file: &std::path::Path, tokens: u32, sets: u32) {
         hash
     };
     let password = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
-    transaction.execute("INSERT INTO account VALUES (?1, 'acme', 'active', NULL, 0, 0)", [id(1, 0)]).expect("inserted");
+    transaction
+        .execute(
+            "INSERT INTO account (id, name, state, changed_at, created_at) VALUES (?1, 'acme', 'active', 0, 0)",
+            [id(1, 0)],
+        )
+        .expect("inserted");
     for number in 0..sets {
         transaction
             .prepare_cached(
-                "INSERT INTO credential VALUES (?1, ?2, 'integration', 'bounded', 'active', NULL, ?3, ?4, 0, 0, NULL)",
+                "INSERT INTO credential (id, account, name, kind, state, password_hash, api_key_hash, created_at, changed_at)
+                 VALUES (?1, ?2, 'integration', 'bounded', 'active', ?3, ?4, 0, 0)",
             )
             .expect("prepared")
             .execute(rusqlite::params![id(2, number), id(1, 0), password, hash(2, number)])
             .expect("inserted");
         transaction
-            .prepare_cached("INSERT INTO granted VALUES (?1, 'order-reader', NULL, 0)")
+            .prepare_cached("INSERT INTO granted (credential, policy, created_at) VALUES (?1, 'order-reader', 0)")
             .expect("prepared")
             .execute([id(2, number)])
             .expect("inserted");
     }
     for number in 0..tokens {
         transaction
-            .prepare_cached("INSERT INTO token VALUES (?1, ?2, ?3, 0, ?4)")
+            .prepare_cached(
+                "INSERT INTO token (hash, id, credential, issued_at, expires_at) VALUES (?1, ?2, ?3, 0, ?4)",
+            )
             .expect("prepared")
             .execute(rusqlite::params![hash(3, number), id(3, number), id(2, number % sets), FAR_FUTURE])
             .expect("inserted");
