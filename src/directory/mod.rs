@@ -26,7 +26,7 @@ use arc_swap::{ArcSwap, Guard};
 use jiff::Timestamp;
 
 use crate::config::CutBy;
-use crate::domain::{AccountName, CredentialId, Entropy, PolicyName, Principal, UpstreamName};
+use crate::domain::{CredentialId, Entropy, PolicyName, Principal, UpstreamName};
 use crate::kill_switch::Engaged;
 use crate::secrets::KeyedHash;
 use crate::store::{Store, StoreError};
@@ -60,8 +60,6 @@ pub struct Directory {
 pub struct Holder<'a> {
     /// Token, credential set and account.
     pub principal: &'a Principal,
-    /// The account's name.
-    pub account: &'a AccountName,
     /// The policy that allowed it.
     pub policy: Option<&'a PolicyName>,
     /// Where it goes.
@@ -170,14 +168,14 @@ impl Directory {
     /// The change that ended it.
     pub fn still_permitted(&self, holder: &Holder<'_>, cutting: CutInFlight, now: Timestamp) -> Result<(), Cut> {
         let snapshot = self.snapshot();
-        let Holder { principal, account: name, policy, upstream } = *holder;
+        let Holder { principal, policy, upstream } = *holder;
+        // What is gone was revoked before.
+        let account = snapshot.account(principal.account).ok_or(Cut::Revoked)?;
         if cutting.by(CutBy::Kill)
-            && let Some(engaged) = snapshot.kill_switches().hit(name, policy, upstream, now)
+            && let Some(engaged) = snapshot.kill_switches().hit(&account.name, policy, upstream, now)
         {
             return Err(Cut::KillSwitch(Box::new(engaged.clone())));
         }
-        // What is gone was revoked before.
-        let account = snapshot.account(principal.account).ok_or(Cut::Revoked)?;
         if cutting.by(CutBy::Suspend) && matches!(account.state, AccountState::Suspended { .. }) {
             return Err(Cut::Suspended);
         }

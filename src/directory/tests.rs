@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::*;
-use crate::domain::{AccountId, Actor, Authority, Labels, ScheduleName, SystemEntropy, TokenId, UserId};
+use crate::domain::{AccountId, AccountName, Actor, Authority, Labels, ScheduleName, SystemEntropy, TokenId, UserId};
 use crate::kill_switch::Scope;
 use crate::schedule::{Held, Override};
 use crate::secrets::{AppKey, HashPurpose, KeyRing};
@@ -300,4 +300,47 @@ fn an_override_whose_time_is_over_is_not_lifted_but_removed() {
     assert_eq!(directory.remove_ended_overrides(&by()).expect("looked"), 0, "it is in force still");
     assert_eq!(directory.remove_ended_overrides(&later).expect("removed"), 1);
     assert!(directory.store.overrides().expect("read").is_empty());
+}
+
+#[test]
+fn a_kill_switch_on_the_new_name_of_an_account_cuts_what_began_under_the_old_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let directory = directory(folder.path());
+    let ring = KeyRing::new(&AppKey::generate(&SystemEntropy).expect("entropy"), &[]).expect("derived");
+    let (old, new): (AccountName, AccountName) = ("acme".parse().expect("a name"), "globex".parse().expect("a name"));
+    let (account, _) = directory.create_account(&by(), &old, Labels::default()).expect("created");
+    let set = NewCredential {
+        account: account.id,
+        name: "shop".into(),
+        kind: CredentialKind::Bounded,
+        reason: None,
+        purpose: None,
+        clients: Vec::new(),
+        expires_at: None,
+        password_hash: PASSWORD_HASH.into(),
+        api_key_hash: hash(&ring, b"key"),
+        grants: Vec::new(),
+    };
+    let (credential, _) = directory.issue_credential(&by(), set).expect("issued");
+    let principal = Principal {
+        token: token(&directory, hash(&ring, b"token"), credential.id),
+        credential: credential.id,
+        account: account.id,
+    };
+    let upstream = "erp".parse().expect("a name");
+    let holder = Holder { principal: &principal, policy: None, upstream: &upstream };
+    let cutting = CutInFlight::new(&[CutBy::Kill]);
+    let holds = || directory.still_permitted(&holder, cutting, Timestamp::UNIX_EPOCH);
+    directory.rename_account(&by(), &old, &new).expect("renamed");
+    assert!(holds().is_ok());
+    let engaged = Engaged {
+        scope: Scope::Account(new),
+        message: None,
+        reason: "incident".into(),
+        by: "operator:tester".into(),
+        at: Timestamp::UNIX_EPOCH,
+        until: None,
+    };
+    directory.engage(&by(), engaged).expect("engaged");
+    assert!(matches!(holds(), Err(Cut::KillSwitch(_))));
 }

@@ -145,12 +145,7 @@ impl Admission {
         if epoch == self.relay.epoch {
             return Ok(());
         }
-        let holder = |policy| Holder {
-            principal: &self.relay.principal,
-            account: &self.relay.account.name,
-            policy,
-            upstream: &self.relay.upstream.name,
-        };
+        let holder = |policy| Holder { principal: &self.relay.principal, policy, upstream: &self.relay.upstream.name };
         let now = gate.clock.now();
         gate.directory
             .still_permitted(&holder(self.relay.policies.first()), gate.rules.cut, now)

@@ -39,6 +39,17 @@ impl Scene {
         http::once(self.gateway.address, "GET", "/v1/customers", &headers, None)
     }
 
+    fn introspect(&self, issued: &Issued, token: &str) -> Value {
+        let basic = issued.basic();
+        let headers = [
+            ("Authorization", basic.as_str()),
+            ("x-api-key", issued.api_key.as_str()),
+            ("Content-Type", "application/x-www-form-urlencoded"),
+        ];
+        let body = format!("token={token}");
+        http::once(self.gateway.address, "POST", "/oauth/introspect", &headers, Some(body.as_bytes())).json()
+    }
+
     fn works(&self, token: &str) -> bool {
         self.gateway.get(token, "/v1/customers").status == 200
     }
@@ -81,6 +92,8 @@ fn what_the_former_pair_got_ends_with_the_overlap_and_what_the_new_one_got_lives
     assert_eq!(scene.gateway.get(&by_former, "/v1/customers").code(), "token_invalid");
     assert!(scene.works(&by_new));
     assert_eq!(scene.gateway.ask_for_token(&scene.former).code(), "credentials_invalid");
+    assert_eq!(scene.introspect(&new, &by_former)["active"], false);
+    assert_eq!(scene.introspect(&new, &by_new)["active"], true);
     scene.gateway.control().look_after_rotations();
     assert_eq!(scene.show()["former_secrets"], Value::Null);
     assert_eq!(scene.show()["live_tokens"], 1);

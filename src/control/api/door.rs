@@ -1,7 +1,7 @@
 //! Who asks: over the Unix socket the kernel says it, over HTTP an operator key does.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,28 +40,42 @@ impl SocketRoles {
     }
 }
 
+/// The socket's door.
+#[derive(Debug)]
+pub(super) struct SocketDoor {
+    pub(super) control: Arc<Control>,
+    pub(super) roles: SocketRoles,
+}
+
+/// Leaves the row of somebody who was not let in.
+fn refusal(control: &Control, actor: Actor, from: Option<IpAddr>, why: &'static str) {
+    let mut row = control.system_row("control.sign-in", "admin API".to_owned(), &json!({}));
+    if let Some(row) = &mut row {
+        row.actor = actor;
+        row.client = from;
+        row.decision = Decision::Denied;
+        row.verdicts.push(Verdict::denied(Step::Authentication, why));
+    }
+    control.leave(row);
+}
+
 /// Checks who is at the other end of the socket.
-pub(super) async fn at_socket(State(roles): State<Arc<SocketRoles>>, mut request: Request, next: Next) -> Response {
+pub(super) async fn at_socket(State(door): State<Arc<SocketDoor>>, mut request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<ConnectInfo<Peer>>().and_then(|ConnectInfo(peer)| peer.user());
     let Some(user) = peer else {
         return unknown("the kernel does not say who is asking");
     };
     let name = os_user(user);
-    match roles.authority(user, &name) {
-        Some(authority) => {
-            request.extensions_mut().insert(Caller::new(Actor::Operator(name), authority));
-            next.run(request).await
-        }
-        None => problem(
-            StatusCode::FORBIDDEN,
-            "forbidden",
-            "The role does not allow it",
-            &format!(
-                "the user `{name}` has no role here; an administrator names it in `admin.administrators`, \
-                 `admin.operators` or `admin.auditors` of the configuration"
-            ),
-        ),
+    if let Some(authority) = door.roles.authority(user, &name) {
+        request.extensions_mut().insert(Caller::new(Actor::Operator(name), authority));
+        return next.run(request).await;
     }
+    let about = format!(
+        "the user `{name}` has no role here; an administrator names it in `admin.administrators`, `admin.operators` or \
+         `admin.auditors` of the configuration"
+    );
+    refusal(&door.control, Actor::Operator(name), None, "the OS user has no role");
+    problem(StatusCode::FORBIDDEN, "forbidden", "The role does not allow it", &about)
 }
 
 /// Checks operator keys, and slows guessing down.
@@ -100,20 +114,9 @@ impl KeyDoor {
             return Refusal::Throttled(wait);
         }
         self.failures.failed(from.ip(), now);
-        self.leave_row(from);
+        // At most as many rows as the throttle lets through.
+        refusal(&self.control, Actor::Unknown, Some(from.ip()), "no such operator key serves from there");
         Refusal::Unknown
-    }
-
-    /// At most as many as the throttle lets through.
-    fn leave_row(&self, from: SocketAddr) {
-        let mut row = self.control.system_row("control.sign-in", "operator key".to_owned(), &json!({}));
-        if let Some(row) = &mut row {
-            row.actor = Actor::Unknown;
-            row.client = Some(from.ip());
-            row.decision = Decision::Denied;
-            row.verdicts.push(Verdict::denied(Step::Authentication, "no such operator key serves from there"));
-        }
-        self.control.leave(row);
     }
 }
 

@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use super::super::operation::{OPERATIONS, Operation, Verb};
 use super::super::{Caller, Command, Control, ControlError, Result};
 use super::answers::{Answer, Shape};
-use super::door::{self, KeyDoor, SocketRoles};
+use super::door::{self, KeyDoor, SocketDoor, SocketRoles};
 use super::pages::Page;
 use super::problem::{self, problem};
 use super::request::{self, Parts};
@@ -26,9 +26,8 @@ const LARGEST: usize = 256 * 1024;
 
 /// The API for the Unix socket.
 pub(in super::super) fn over_socket(control: Arc<Control>, roles: SocketRoles) -> Router {
-    routes(control)
-        .layer(from_fn_with_state(Arc::new(roles), door::at_socket))
-        .layer(middleware::map_response(uncached))
+    let door = SocketDoor { control: Arc::clone(&control), roles };
+    routes(control).layer(from_fn_with_state(Arc::new(door), door::at_socket)).layer(middleware::map_response(uncached))
 }
 
 /// The API for holders of operator keys.
