@@ -157,7 +157,12 @@ fn cell(value: &Value) -> String {
         Value::Null => "-".to_owned(),
         Value::String(text) => safe(text),
         Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(", "),
-        Value::Bool(_) | Value::Number(_) | Value::Object(_) => safe(&value.to_string()),
+        Value::Object(members) => {
+            let said = members.iter().filter(|(_, member)| !member.is_null());
+            let said: Vec<_> = said.map(|(name, member)| format!("{}={}", safe(name), cell(member))).collect();
+            if said.is_empty() { "-".to_owned() } else { said.join(" ") }
+        }
+        Value::Bool(_) | Value::Number(_) => safe(&value.to_string()),
     }
 }
 
