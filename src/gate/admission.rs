@@ -188,7 +188,9 @@ impl Admission {
 
     /// Records how the relay ended.
     pub fn close(self, outcome: Outcome) {
-        self.row.close(outcome);
+        let Self { row, place, .. } = self;
+        drop(place);
+        row.close(outcome);
     }
 }
 

@@ -49,12 +49,14 @@ pub struct Public {
 /// A limit that was reached.
 #[derive(Debug, Clone)]
 pub struct ReachedLimit {
-    /// The policy that sets it.
+    /// Whose it is, as clients see it.
     pub name: String,
-    /// So much per period.
+    /// So much.
     pub quota: Quota,
-    /// The period.
-    pub period: Duration,
+    /// Per period, where it counts by time.
+    pub period: Option<Duration>,
+    /// What is left, too little for the request.
+    pub left: u64,
 }
 
 /// What a limit counts.
@@ -64,6 +66,8 @@ pub enum Quota {
     Requests(u32),
     /// Bytes of answers.
     Bytes(u64),
+    /// Requests at once.
+    AtOnce(u32),
 }
 
 /// The value of `WWW-Authenticate`.

@@ -9,7 +9,6 @@
 
 mod admission;
 mod authenticate;
-mod budget;
 mod correlation;
 mod denial;
 mod head;
@@ -47,8 +46,8 @@ pub use head::{BodyFraming, CleanHead, Head, HeadLimits, HeadRefused};
 pub use presented::{BasicCredentials, PresentedError, presented_api_key, presented_basic, presented_bearer};
 pub use trail::Trail;
 
-use limits::Limiters;
-pub use limits::{LimitState, network};
+use limits::Usage;
+pub use limits::{LimitState, Place, network};
 
 /// What stands between a client and the ERP.
 #[derive(Debug)]
@@ -62,7 +61,7 @@ pub struct Gate {
     pub(crate) redactor: Arc<Redactor>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rules: GateRules,
-    limiters: Limiters,
+    usage: Usage,
 }
 
 /// What a gate is made of.
@@ -153,8 +152,8 @@ impl Gate {
     #[must_use]
     pub fn new(parts: GateParts) -> Self {
         let GateParts { directory, policies, key_ring, auditor, sessions, upstreams, redactor, clock, rules } = parts;
-        let limiters = Limiters::default();
-        Self { directory, policies, key_ring, auditor, sessions, upstreams, redactor, clock, rules, limiters }
+        let usage = Usage::new(&clock);
+        Self { directory, policies, key_ring, auditor, sessions, upstreams, redactor, clock, rules, usage }
     }
 
     /// Decides about a request, step by step. Whatever happens, there is an audit row.

@@ -53,6 +53,11 @@ async fn token(gateway: &Gateway, session: &mut Session, id: RequestId, local: L
         gateway.record_refused(session, id, &denial, Kind::TokenAttempt).await;
         return Answer::oauth_error(id, &denial);
     }
+    // Held until it is answered.
+    let _place = match gateway.gate.count_address(gateway.client_address(session)) {
+        Ok(place) => place,
+        Err(denial) => return refused(gateway, session, id, denial).await,
+    };
     let read = tokio::time::timeout(TOKEN_BODY_TIME, body::read(session, TOKEN_BODY)).await;
     let body = match read {
         Ok(Ok(body)) => body,

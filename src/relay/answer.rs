@@ -85,9 +85,12 @@ impl Answer {
             let quota = match limit.quota {
                 Quota::Requests(requests) => format!("q={requests}"),
                 Quota::Bytes(bytes) => format!("q={bytes};qu=\"content-bytes\""),
+                Quota::AtOnce(requests) => format!("q={requests};qu=\"concurrent-requests\""),
             };
-            let policy = format!("\"{}\";{quota};w={}", limit.name, limit.period.as_secs().max(1));
-            let state = format!("\"{}\";r=0;t={}", limit.name, retry_seconds(public).unwrap_or(1));
+            let window = limit.period.map_or_else(String::new, |period| format!(";w={}", period.as_secs().max(1)));
+            let again = retry_seconds(public).map_or_else(String::new, |seconds| format!(";t={seconds}"));
+            let policy = format!("\"{}\";{quota}{window}", limit.name);
+            let state = format!("\"{}\";r={}{again}", limit.name, limit.left);
             let values = [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, state)];
             self.headers
                 .extend(values.into_iter().filter_map(|(name, text)| Some((name, HeaderValue::try_from(text).ok()?))));

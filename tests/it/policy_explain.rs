@@ -79,6 +79,27 @@ fn an_allowed_request_is_told_step_by_step_and_nothing_is_sent_or_recorded() {
 }
 
 #[test]
+fn questions_use_up_nothing_of_any_limit() {
+    let scene =
+        Scene::of(|setup| setup.gateway("  rate_limits:\n    account: { requests: 2, per: 1h, concurrent: 1 }\n"));
+    for _ in 0..5 {
+        let answer = scene.ask(|_| ());
+        let limits = answer["steps"][7][2].as_str().expect("a note").to_owned();
+        assert!(limits.starts_with("the account allows 2 requests per 3600s and 1 at once; policy"), "{limits}");
+    }
+    let token = scene.gateway.token(&scene.issued);
+    let statuses: Vec<u16> = (0..3)
+        .map(|_| {
+            let answer = scene.gateway.get(&token, "/v1/orders");
+            // Its place is given back when its row is closed.
+            scene.gateway.row_of(&answer);
+            answer.status
+        })
+        .collect();
+    assert_eq!(statuses, [200, 200, 429]);
+}
+
+#[test]
 fn what_explain_says_is_what_the_gate_does() {
     let scene = Scene::new();
     let token = scene.gateway.token(&scene.issued);

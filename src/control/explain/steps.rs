@@ -26,7 +26,7 @@ fn passed(step: Step, kind: &str, note: &str) -> String {
         Step::ScopedKillSwitch => {
             format!("The kill switches over this account, policy and upstream were looked at: {note}.")
         }
-        Step::Limits => format!("The limits of the deciding policy were counted: {note}."),
+        Step::Limits => format!("The limits were counted: {note}."),
         Step::Throttle => format!("Earlier failed attempts were counted: {note}."),
         Step::Audit => format!("The audit trail took the decision before the ERP was contacted: {note}."),
         Step::UpstreamSession => format!("A session at the ERP was at hand: {note}."),
