@@ -45,6 +45,9 @@ pub(super) fn text(control: &Control) -> String {
     page.gauge("policy_problems", "What is wrong in policy files.", "", control.policies.problems().0.len());
     let warnings = control.policies.current().warnings().0.len();
     page.gauge("policy_warnings", "What is probably not meant in the policies in force.", "", warnings);
+    if let Some(gate) = &control.gate {
+        page.limits_reached(gate.limits_reached());
+    }
     let snapshot = control.directory.snapshot();
     page.kill_switches(snapshot.kill_switches(), control.clock.now());
     page.overrides(snapshot.overrides(), control.clock.now());
@@ -96,6 +99,14 @@ impl Page {
         each("audit_sink_failing", "Whether the last attempt to deliver failed.", |sink| {
             i64::from(sink.state == SinkState::Retrying)
         });
+    }
+
+    /// By the kind of limit; names of policies, sets and accounts are in the audit rows.
+    fn limits_reached(&mut self, reached: impl Iterator<Item = (&'static str, u64)>) {
+        self.head("requests_limited_total", "Requests that a limit of this kind turned away.", "counter");
+        for (kind, count) in reached {
+            self.value("requests_limited_total", &format!("{{limit=\"{kind}\"}}"), count);
+        }
     }
 
     /// By the kind of scope; a label with the name would take as many values as there are accounts.

@@ -161,6 +161,12 @@ fn metrics_count_what_happens_and_name_nobody() {
     assert_eq!(scene.metric("erp_access_audit_writer_stalled"), "0");
     assert_eq!(scene.metric("erp_access_policy_warnings"), "0");
     assert_eq!(scene.metric("erp_access_audit_queue_rows_capacity"), "2048");
+    let limits = Some(erp_access::domain::Limits::new(Some((1, Duration::from_mins(1))), None, None));
+    scene.gateway.operate(Command::CredentialLimit { id: issued.id, limits }).expect("limited");
+    let limited = (0..3).filter(|_| scene.gateway.get(&token, "/v1/orders").status == 429).count();
+    assert_eq!(limited, 2);
+    let counted = |kind: &str| scene.metric(&format!("erp_access_requests_limited_total{{limit=\"{kind}\"}}"));
+    assert_eq!((counted("credential").as_str(), counted("account").as_str()), ("2", "0"));
     let page = scene.ask("/metrics");
     assert_eq!(page.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     let text = page.text();
