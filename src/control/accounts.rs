@@ -78,6 +78,13 @@ impl Control {
     }
 }
 
+impl Control {
+    /// The id of the account with this name.
+    pub(super) fn account_id(&self, name: &AccountName) -> Result<AccountId> {
+        self.directory.snapshot().account_named(name).map(|account| account.id).ok_or_else(|| no_account(name))
+    }
+}
+
 pub(super) fn no_account(name: &AccountName) -> ControlError {
     ControlError::not_found(format!("there is no account `{name}`; `erp-access account list` shows them"))
 }

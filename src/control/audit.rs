@@ -4,13 +4,14 @@ use std::borrow::Cow;
 
 use serde_json::{Value, json};
 
-use super::accounts::no_account;
 use super::{AuditQuery, Control, ControlError, Result};
 use crate::audit::{Decision, Entry, Filter, Kind};
 use crate::directory::By;
 use crate::domain::{AccountId, AccountName, Actor, Cause, RequestId};
 use crate::store::{RecordedChange, Seq};
 
+/// Rows of a search that does not say how many.
+pub(super) const USUAL_ROWS: usize = 20;
 /// Changes copied in one go.
 const AT_ONCE: usize = 500;
 
@@ -74,7 +75,7 @@ impl Control {
             None => None,
         };
         Ok(Filter {
-            last: if query.last == 0 { 20 } else { query.last },
+            last: if query.last == 0 { USUAL_ROWS } else { query.last },
             account,
             credential: query.credential,
             token: query.token,
@@ -105,11 +106,8 @@ pub(super) fn no_row(id: RequestId) -> ControlError {
 impl Control {
     /// The account with this name, or the one that had it last: its rows stay when it is renamed or deleted.
     fn account_ever_named(&self, name: &AccountName) -> Result<AccountId> {
-        if let Some(account) = self.directory.snapshot().account_named(name) {
-            return Ok(account.id);
-        }
-        let once = self.store.account_once_named(name).map_err(ControlError::failed)?;
-        once.ok_or_else(|| no_account(name))
+        self.account_id(name)
+            .or_else(|none| self.store.account_once_named(name).map_err(ControlError::failed)?.ok_or(none))
     }
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::accounts::no_account;
 use super::{Bounds, Control, ControlError, NewSet, Result, render};
 use crate::directory::{
     By, Credential, CredentialChange, CredentialKind, CredentialState, Grant, NewCredential, NewSecrets,
@@ -51,8 +50,8 @@ impl Control {
         }
         let reason = reason_of(&issue)?;
         self.known_policies(&issue.grants)?;
-        let account =
-            self.directory.snapshot().account_named(&issue.account).ok_or_else(|| no_account(&issue.account))?.id;
+        let purpose = purpose_of(issue.purpose)?;
+        let account = self.account_id(&issue.account)?;
         let secrets = self.new_secrets().await?;
         let new = NewCredential {
             account,
@@ -62,20 +61,14 @@ impl Control {
                 Bounds::Unrestricted => CredentialKind::Unrestricted,
             },
             reason,
-            purpose: purpose_of(issue.purpose)?,
+            purpose,
             clients: issue.clients,
             expires_at: issue.expires_at,
             password_hash: secrets.password_hash.clone(),
             api_key_hash: secrets.api_key_hash,
             grants: issue.grants,
         };
-        let control = Arc::clone(self);
-        let issued = tokio::task::spawn_blocking(move || {
-            let issued = control.directory.issue_credential(&by, new);
-            control.copy_changes();
-            issued
-        });
-        let (credential, _) = issued.await.map_err(ControlError::failed)??;
+        let (credential, _) = self.change(by, move |control, by| control.directory.issue_credential(by, new)).await?;
         Ok(secrets.shown_with(self.shown(&credential), credential.id))
     }
 
@@ -98,13 +91,7 @@ impl Control {
             api_key_hash: secrets.api_key_hash,
             overlap_until: Some(ends_at).filter(|_| overlap > 0),
         };
-        let control = Arc::clone(self);
-        let rotated = tokio::task::spawn_blocking(move || {
-            let rotated = control.directory.rotate_credential(&by, id, new);
-            control.copy_changes();
-            rotated
-        });
-        let credential = rotated.await.map_err(ControlError::failed)??;
+        let credential = self.change(by, move |control, by| control.directory.rotate_credential(by, id, new)).await?;
         Ok(secrets.shown_with(self.shown(&credential), id))
     }
 
@@ -275,14 +262,10 @@ impl Control {
 
     /// The sets asked for: one, those of an account, or all.
     fn sets(&self, id: Option<CredentialId>, account: Option<&AccountName>) -> Result<Vec<Arc<Credential>>> {
-        let snapshot = self.directory.snapshot();
-        let account = match account {
-            Some(name) => Some(snapshot.account_named(name).ok_or_else(|| no_account(name))?.id),
-            None => None,
-        };
+        let account = account.map(|name| self.account_id(name)).transpose()?;
         let mut sets = match id {
             Some(id) => vec![self.credential(id)?],
-            None => snapshot.credentials().into_iter().map(Arc::clone).collect(),
+            None => self.directory.snapshot().credentials().into_iter().map(Arc::clone).collect(),
         };
         sets.retain(|set| account.is_none_or(|account| set.account == account));
         Ok(sets)

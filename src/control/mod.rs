@@ -15,8 +15,8 @@ mod listener;
 mod metrics;
 mod operation;
 mod operator_keys;
-mod portal;
 mod ops;
+mod portal;
 mod proposal;
 mod render;
 mod schedules;
@@ -114,22 +114,7 @@ impl Control {
     }
 
     async fn carry_out(self: &Arc<Self>, by: By, command: Command) -> Result<Value> {
-        if let Command::CredentialIssue(new) = command {
-            return self.issue_credential(by, *new).await;
-        }
-        if let Command::CredentialRotate { id, overlap_seconds } = command {
-            return self.rotate_credential(by, id, overlap_seconds).await;
-        }
-        if let Command::UserCreate { name, role, account } = command {
-            return self.create_user(by, &name, role, account).await;
-        }
-        if let Command::UserResetPassword { name } = command {
-            return self.reset_password(by, name).await;
-        }
-        if let Command::PolicyExplain(question) = command {
-            return self.explain_question(&question).await;
-        }
-        let command = match self.run_at_upstream(&by, command).await {
+        let command = match self.run_waiting(&by, command).await {
             Ok(done) => return done,
             Err(command) => command,
         };
@@ -143,27 +128,44 @@ impl Control {
         done.await.map_err(ControlError::failed)?
     }
 
-    /// Operations that may wait for an ERP; gives other commands back.
+    /// Operations that may wait for an ERP, for hashing or for a body; gives other commands back.
     #[expect(clippy::wildcard_enum_match_arm, reason = "all other commands go on to where each is named")]
-    async fn run_at_upstream(
-        self: &Arc<Self>,
-        by: &By,
-        command: Command,
-    ) -> std::result::Result<Result<Value>, Command> {
-        let by = by.clone();
+    async fn run_waiting(self: &Arc<Self>, by: &By, command: Command) -> std::result::Result<Result<Value>, Command> {
         Ok(match command {
+            Command::CredentialIssue(new) => self.issue_credential(by.clone(), *new).await,
+            Command::CredentialRotate { id, overlap_seconds } => {
+                self.rotate_credential(by.clone(), id, overlap_seconds).await
+            }
+            Command::UserCreate { name, role, account } => self.create_user(by.clone(), &name, role, account).await,
+            Command::UserResetPassword { name } => self.reset_password(by.clone(), name).await,
+            Command::PolicyExplain(question) => self.explain_question(&question).await,
             Command::UpstreamSecretSet { upstream, account, username, password, api_key } => {
                 let secrets = NewSecrets { username, password, api_key };
-                self.set_upstream_secret(by, Whose { upstream, account }, secrets).await
+                self.set_upstream_secret(by.clone(), Whose { upstream, account }, secrets).await
             }
             Command::UpstreamSecretRemove { upstream, account } => {
-                self.remove_upstream_secret(by, Whose { upstream, account: Some(account) }).await
+                self.remove_upstream_secret(by.clone(), Whose { upstream, account: Some(account) }).await
             }
             Command::UpstreamTest { upstream, account } => self.test_upstream(&Whose { upstream, account }).await,
             Command::UpstreamLogin { upstream, account } => self.log_in(&Whose { upstream, account }).await,
             Command::UpstreamLogout { upstream, account } => self.log_out(&Whose { upstream, account }).await,
             other => return Err(other),
         })
+    }
+
+    /// Makes a change off the async threads. Its audit row is there when this returns.
+    async fn change<T: Send + 'static>(
+        self: &Arc<Self>,
+        by: By,
+        change: impl FnOnce(&Self, &By) -> std::result::Result<T, ChangeError> + Send + 'static,
+    ) -> Result<T> {
+        let control = Arc::clone(self);
+        let done = tokio::task::spawn_blocking(move || {
+            let changed = change(&control, &by);
+            control.copy_changes();
+            changed
+        });
+        Ok(done.await.map_err(ControlError::failed)??)
     }
 
     fn run_blocking(&self, by: &By, command: Command) -> Result<Value> {

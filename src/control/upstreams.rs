@@ -69,20 +69,6 @@ impl Control {
         Ok(json!({ "upstream": whose.upstream, "account": whose.account, "state": "removed" }))
     }
 
-    async fn change<T: Send + 'static>(
-        self: &Arc<Self>,
-        by: By,
-        change: impl FnOnce(&Self, &By) -> std::result::Result<T, crate::directory::ChangeError> + Send + 'static,
-    ) -> Result<T> {
-        let control = Arc::clone(self);
-        let done = tokio::task::spawn_blocking(move || {
-            let changed = change(&control, &by);
-            control.copy_changes();
-            changed
-        });
-        Ok(done.await.map_err(ControlError::failed)??)
-    }
-
     pub(super) fn list_upstreams(&self) -> Value {
         let Some(sessions) = &self.sessions else {
             return self.upstreams.iter().map(|name| json!({ "name": name, "state": "not running" })).collect();
@@ -130,11 +116,7 @@ impl Control {
             return Err(ControlError::not_found(format!("there is no upstream `{name}` in the configuration")));
         }
         let Some(name) = &whose.account else { return Ok((SessionKey::shared(&whose.upstream), None)) };
-        let snapshot = self.directory.snapshot();
-        let known = snapshot.account_named(name).ok_or_else(|| {
-            ControlError::not_found(format!("there is no account `{name}`; `erp-access account list` shows them"))
-        })?;
-        let account = AccountRef { id: known.id, name: name.clone() };
+        let account = AccountRef { id: self.account_id(name)?, name: name.clone() };
         Ok((SessionKey::own(&whose.upstream, account.id), Some(account)))
     }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::accounts::no_account;
 use super::{Control, ControlError, Result};
 use crate::directory::By;
 use crate::domain::{AccountName, Authority, IssuedKind, IssuedSecret, Role, UserId};
@@ -23,26 +22,16 @@ impl Control {
         let authority = self.authority(role, account.as_ref())?;
         let (password, hash) = self.first_password().await?;
         let id = UserId::new(by.at, &*self.entropy).map_err(ControlError::failed)?;
-        let user = NewUser { id, name: name.clone(), authority, password_hash: hash, created_at: by.at };
-        let control = Arc::clone(self);
-        let created = tokio::task::spawn_blocking(move || {
-            control.directory.create_user(&by, &user)?;
-            control.copy_changes();
-            control.show_user(&user.name)
-        });
-        Ok(with_password(created.await.map_err(ControlError::failed)??, &password))
+        let user = NewUser { id, name, authority, password_hash: hash, created_at: by.at };
+        let user = self.change(by, move |control, by| control.directory.create_user(by, &user)).await?;
+        Ok(with_password(self.shown_user(&user), &password))
     }
 
     /// Gives a user another first password, shown once.
     pub(super) async fn reset_password(self: &Arc<Self>, by: By, name: String) -> Result<Value> {
         let (password, hash) = self.first_password().await?;
-        let control = Arc::clone(self);
-        let reset = tokio::task::spawn_blocking(move || {
-            let user = control.directory.reset_password(&by, &name, &hash)?;
-            control.copy_changes();
-            Ok::<_, ControlError>(control.shown_user(&user))
-        });
-        Ok(with_password(reset.await.map_err(ControlError::failed)??, &password))
+        let user = self.change(by, move |control, by| control.directory.reset_password(by, &name, &hash)).await?;
+        Ok(with_password(self.shown_user(&user), &password))
     }
 
     pub(super) fn reset_totp(&self, by: &By, name: &str) -> Result<Value> {
@@ -79,10 +68,7 @@ impl Control {
 
     /// What a role may do; a client is held to an account.
     pub(super) fn authority(&self, role: Role, account: Option<&AccountName>) -> Result<Authority> {
-        let account = match account {
-            Some(name) => Some(self.directory.snapshot().account_named(name).ok_or_else(|| no_account(name))?.id),
-            None => None,
-        };
+        let account = account.map(|name| self.account_id(name)).transpose()?;
         Authority::of(role, account).ok_or_else(|| {
             ControlError::incomplete("the role `client` needs the account that it is for; the others have none")
         })

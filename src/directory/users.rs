@@ -6,14 +6,14 @@ use super::Directory;
 use super::change::{By, ChangeError, Result};
 use super::entry::{Entry, entry};
 use crate::domain::{Authority, Role};
-use crate::store::{NewUser, Seq, User, UserState};
+use crate::store::{NewUser, User, UserState};
 
 impl Directory {
     /// Adds a portal user.
     ///
     /// # Errors
     /// When the name is taken, the account that it is for does not exist, or the store fails.
-    pub fn create_user(&self, by: &By, user: &NewUser) -> Result<Seq> {
+    pub fn create_user(&self, by: &By, user: &NewUser) -> Result<User> {
         self.with_lock(|snapshot| {
             if self.store.user_named(&user.name)?.is_some() {
                 return Err(ChangeError::Conflict(format!("a user `{}` exists already", user.name)));
@@ -25,7 +25,8 @@ impl Directory {
                 "name": user.name, "role": user.authority.role(), "account": user.authority.account(),
             });
             let entry = about(by, "user.create", &user.name, user.authority).changed(Value::Null, after);
-            self.commit(&entry, |tx| tx.insert_user(user))
+            self.commit(&entry, |tx| tx.insert_user(user))?;
+            Ok(User::from(user))
         })
     }
 

@@ -60,6 +60,20 @@ pub struct NewUser {
     pub created_at: Timestamp,
 }
 
+impl From<&NewUser> for User {
+    fn from(new: &NewUser) -> Self {
+        Self {
+            id: new.id,
+            name: new.name.clone(),
+            authority: new.authority,
+            state: UserState::Active,
+            must_change_password: true,
+            has_totp: false,
+            created_at: new.created_at,
+        }
+    }
+}
+
 const COLUMNS: &str = "id, name, role, account, state, must_change_password, totp IS NOT NULL, created_at";
 
 fn user(row: &Row<'_>) -> rusqlite::Result<User> {

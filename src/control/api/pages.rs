@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use super::super::audit::USUAL_ROWS;
 use super::super::{ControlError, Result};
 use super::answers::Shape;
 
@@ -36,7 +37,7 @@ impl Page {
     /// The page that a search gives: it has `last` and `before` of its own.
     pub(super) fn newest(query: &[(String, String)]) -> Self {
         let last = query.iter().find(|(name, _)| name == "last").and_then(|(_, text)| text.parse().ok());
-        Self { after: None, limit: last.filter(|last| *last > 0).unwrap_or(20) }
+        Self { after: None, limit: last.filter(|last| *last > 0).unwrap_or(USUAL_ROWS) }
     }
 
     /// The page of this list.
