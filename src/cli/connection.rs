@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 use zeroize::Zeroizing;
 
-use crate::control::{Command, Wire, read_problem};
+use crate::control::{Command, Listing, Wire, read_problem};
 
 use super::output::Failure;
 
@@ -48,18 +48,26 @@ async fn exchange(stream: UnixStream, command: &Command) -> Result<Value, Failur
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| lost(&error))?;
     tokio::spawn(connection);
     let wire = Wire::of(command).ok_or_else(|| Failure::other("the command has no route"))?;
-    let mut page = ask(&mut sender, &wire, wire.target.clone()).await?;
-    if wire.is_search() || page.get("items").is_none() {
-        return Ok(page.get_mut("items").map(Value::take).unwrap_or(page));
+    if wire.answer != Listing::Pages {
+        let answer = ask(&mut sender, &wire, wire.target.clone()).await?;
+        return Ok(if wire.answer == Listing::Page { items(answer).into() } else { answer });
     }
-    // A list comes in pages.
-    let mut list = Vec::new();
+    let (mut list, mut after) = (Vec::new(), None);
     loop {
-        if let Some(Value::Array(items)) = page.get_mut("items").map(Value::take) {
-            list.extend(items);
+        let page = ask(&mut sender, &wire, wire.page(after.as_deref())).await?;
+        after = page.get("next").and_then(Value::as_str).map(str::to_owned);
+        list.extend(items(page));
+        if after.is_none() {
+            return Ok(list.into());
         }
-        let Some(next) = page.get("next").and_then(Value::as_str) else { return Ok(Value::Array(list)) };
-        page = ask(&mut sender, &wire, wire.page_after(next)).await?;
+    }
+}
+
+fn items(page: Value) -> Vec<Value> {
+    let mut page = page;
+    match page.get_mut("items").map(Value::take) {
+        Some(Value::Array(items)) => items,
+        _ => Vec::new(),
     }
 }
 

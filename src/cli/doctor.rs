@@ -32,16 +32,22 @@ pub(super) fn run(asking: &Asking) -> Result<ExitCode, Failure> {
     findings.push(time_synchronisation());
     examine_certificates(&config, &mut findings);
     examine_peers(&config, &mut findings);
-    findings.extend(asking.gateway_process()?.map_or_else(not_running, hardening));
-    let mut shown = serde_json::to_value(&findings).map_err(Failure::other)?;
     // What the gateway knows; without one, what the databases say, which also tells whether they can be opened.
-    let of_gateway = match asking.ask(Command::Doctor) {
-        Ok(answer) => answer,
+    let of_gateway = match asking.connect() {
+        Ok(line) => {
+            findings.extend(line.process()?.map_or_else(not_running, hardening));
+            line.ask(Command::Doctor)
+        }
         Err(failure) => {
-            let found = Finding::fail("databases", failure.to_string(), "nothing works before this does");
-            serde_json::to_value([found]).map_err(Failure::other)?
+            findings.extend(not_running());
+            Err(failure)
         }
     };
+    let of_gateway = of_gateway.or_else(|failure| {
+        let found = Finding::fail("databases", failure.to_string(), "nothing works before this does");
+        serde_json::to_value([found]).map_err(Failure::other)
+    })?;
+    let mut shown = serde_json::to_value(&findings).map_err(Failure::other)?;
     if let (Value::Array(all), Value::Array(more)) = (&mut shown, of_gateway) {
         all.extend(more);
     }

@@ -78,6 +78,14 @@ impl Line {
         }
     }
 
+    /// The process that runs the gateway; `None` where none runs.
+    pub(super) fn process(&self) -> Result<Option<u32>, Failure> {
+        match &self.end {
+            End::Socket(socket) => self.runtime.block_on(connection::process_at(socket)),
+            End::Here { .. } => Ok(None),
+        }
+    }
+
     /// Waits; `false` when a person interrupts (Ctrl-C).
     pub(super) fn wait(&self, time: Duration) -> bool {
         self.runtime.block_on(async {
@@ -140,13 +148,6 @@ impl Asking {
         let line = Line { runtime, end: End::Here { control, _core: core } };
         line.warn_of_kill_switches();
         Ok(line)
-    }
-
-    /// The process that runs the gateway; `None` where none runs.
-    pub(super) fn gateway_process(&self) -> Result<Option<u32>, Failure> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::other)?;
-        let admin = Admin::load(&self.sources).map_err(Failure::invalid)?;
-        runtime.block_on(connection::process_at(&admin.socket))
     }
 
     pub(super) fn print(&self, command: Command, columns: &[&str]) -> Result<ExitCode, Failure> {

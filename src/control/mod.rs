@@ -47,7 +47,7 @@ use operator_keys::IssueKey;
 use state::Order;
 use upstreams::{NewSecrets, Whose};
 
-pub use api::{SocketRoles, Wire, description, read_problem};
+pub use api::{Listing, SocketRoles, Wire, description, read_problem};
 pub use caller::Caller;
 pub use command::{AuditQuery, Bounds, Command, NewSet, SecretText};
 pub use doctor::{Finding, FindingState};

@@ -13,6 +13,6 @@ mod schemas;
 pub use door::SocketRoles;
 pub use openapi::description;
 pub use problem::read_problem;
-pub use request::Wire;
+pub use request::{Listing, Wire};
 
 pub(super) use routes::{over_http, over_socket};

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::super::operation::{Operation, Verb};
 use super::super::{Command, ControlError, Result};
+use super::answers::{Answer, Shape};
 use super::members::{Member, members_of};
 
 /// A command as it travels.
@@ -20,6 +21,19 @@ pub struct Wire {
     pub target: String,
     /// The body, where there is one; JSON.
     pub body: Option<Value>,
+    /// What comes back.
+    pub answer: Listing,
+}
+
+/// What an answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listing {
+    /// One value, as it is.
+    None,
+    /// One page in `items`; who asked said how much is wanted.
+    Page,
+    /// Pages in `items`, each with where the next one begins.
+    Pages,
 }
 
 /// What a path segment or a query value may hold as it is.
@@ -31,6 +45,11 @@ impl Wire {
     pub fn of(command: &Command) -> Option<Self> {
         let operation = Operation::of(command)?;
         let Ok(Value::Object(mut members)) = serde_json::to_value(command) else { return None };
+        let answer = match Answer::of(operation).shape {
+            Shape::One | Shape::Whole => Listing::None,
+            Shape::Newest => Listing::Page,
+            Shape::Pages(_) => Listing::Pages,
+        };
         members.remove("operation");
         members.retain(|_, member| !member.is_null());
         let mut target = String::new();
@@ -42,7 +61,7 @@ impl Wire {
             }
         }
         if operation.method == Verb::Post || operation.method == Verb::Put {
-            return Some(Self { method: operation.method, target, body: Some(Value::Object(members)) });
+            return Some(Self { method: operation.method, target, body: Some(Value::Object(members)), answer });
         }
         for (number, (name, member)) in members.iter().enumerate() {
             target.push(if number == 0 { '?' } else { '&' });
@@ -50,23 +69,18 @@ impl Wire {
             target.push('=');
             target.push_str(&escaped(member));
         }
-        Some(Self { method: operation.method, target, body: None })
-    }
-}
-
-impl Wire {
-    /// Whether it asks for a search, which says itself how much it wants.
-    #[must_use]
-    pub fn is_search(&self) -> bool {
-        self.target.starts_with("/v1/audit")
+        Some(Self { method: operation.method, target, body: None, answer })
     }
 
-    /// The target of the page of a list that begins after this place; the pages are as large as they may be.
+    /// The target of the page that begins after this place, or of the first; the pages are as large as they may be.
     #[must_use]
-    pub fn page_after(&self, place: &str) -> String {
+    pub fn page(&self, after: Option<&str>) -> String {
         let sign = if self.target.contains('?') { '&' } else { '?' };
-        let place = utf8_percent_encode(place, PLAIN);
-        format!("{}{sign}limit={}&after={place}", self.target, super::pages::MOST)
+        let first = format!("{}{sign}limit={}", self.target, super::pages::MOST);
+        match after {
+            Some(place) => format!("{first}&after={}", utf8_percent_encode(place, PLAIN)),
+            None => first,
+        }
     }
 }
 
