@@ -151,6 +151,18 @@ impl Gateway {
 }
 
 impl RateLimits {
+    /// What holds for an account that says this itself.
+    #[must_use]
+    pub fn of_account(&self, own: Option<domain::Limits>) -> Option<domain::Limits> {
+        own.or(self.account)
+    }
+
+    /// What holds for a credential set that says this itself.
+    #[must_use]
+    pub fn of_credential(&self, own: Option<domain::Limits>) -> Option<domain::Limits> {
+        own.or(self.credential)
+    }
+
     fn read(section: &Section<'_, '_>) -> Self {
         Self {
             account: section.optional_section("account", one_limit).flatten(),

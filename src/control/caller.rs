@@ -1,10 +1,12 @@
 //! Who asks for an operation, and whether that one may have it.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
 use super::operation::Operation;
 use super::{Command, Control, ControlError, Result};
-use crate::audit::{Decision, Step, Verdict};
+use crate::audit::{Decision, Entry, Step, Verdict};
 use crate::directory::By;
 use crate::domain::{Actor, Authority, Code};
 
@@ -75,14 +77,17 @@ impl Control {
 
     fn leave_refusal(&self, actor: &Actor, authority: Authority, operation: &'static str) {
         let role = authority.role();
-        let mut row = self.system_row("control.refused", operation.to_owned(), &json!({ "role": role }));
-        if let Some(row) = &mut row {
-            row.actor = actor.clone();
-            row.account = authority.account();
-            row.decision = Decision::Denied;
-            row.verdicts.push(Verdict::denied(Step::Authentication, format!("role `{role}`")));
-        }
-        self.leave(row);
+        let row = self.system_row("control.refused", operation.to_owned(), &json!({ "role": role }));
+        let row = row.map(|row| Entry { account: authority.account(), ..row });
+        self.leave_denied(row, actor.clone(), format!("role `{role}`"));
+    }
+
+    /// Leaves the row of somebody who was turned away, with why.
+    pub(super) fn leave_denied(&self, row: Option<Entry>, actor: Actor, why: impl Into<Cow<'static, str>>) {
+        self.leave(row.map(|mut row| {
+            row.verdicts.push(Verdict::denied(Step::Authentication, why));
+            Entry { actor, decision: Decision::Denied, ..row }
+        }));
     }
 }
 

@@ -154,7 +154,7 @@ impl Control {
         let snapshot = self.directory.snapshot();
         let now = self.clock.now();
         let usable = |set: &&Arc<Credential>| {
-            let ended = set.state == CredentialState::Revoked || set.expires_at.is_some_and(|at| at <= now);
+            let ended = set.state == CredentialState::Revoked || set.has_expired(now);
             set.kind == CredentialKind::Unrestricted && !ended
         };
         let shown = |set: &Arc<Credential>| {

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{Control, ControlError, Result};
 use crate::audit::{SinkState, WriterState};
 use crate::directory::{Credential, CredentialKind, CredentialState, Pair};
+use crate::policy::PolicySet;
 
 /// Something that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -107,64 +108,16 @@ impl Control {
 
     fn examine_sets(&self, findings: &mut Vec<Finding>) {
         let (snapshot, now) = (self.directory.snapshot(), self.clock.now());
-        let before = findings.len();
-        let usable =
-            |set: &Credential| set.state == CredentialState::Active && set.expires_at.is_none_or(|at| at > now);
+        let (before, policies) = (findings.len(), self.policies.current());
+        let usable = |set: &Credential| set.state == CredentialState::Active && !set.has_expired(now);
         let sets: Vec<_> = snapshot.credentials().into_iter().filter(|set| usable(set)).collect();
         for set in &sets {
             let account = snapshot.account(set.account).map_or("?", |account| account.name.as_str());
             let name = format!("`{}` of `{account}` ({})", set.name, set.id);
-            self.examine_set(set, &name, now, findings);
+            examine_set(set, &name, &policies, now, findings);
         }
         if findings.len() == before {
             findings.push(Finding::ok("credential sets", format!("{} can be used", sets.len())));
-        }
-    }
-
-    fn examine_set(&self, set: &Credential, name: &str, now: Timestamp, findings: &mut Vec<Finding>) {
-        let id = set.id;
-        if set.kind == CredentialKind::Unrestricted {
-            let end = set.expires_at.map_or_else(|| "never".to_owned(), |at| at.to_string());
-            let found =
-                format!("{name} may call everything until {end}: {}", set.reason.as_deref().unwrap_or("no reason"));
-            let advice = format!("`erp-access policy suggest --credential {id}` writes the policy that it needs");
-            findings.push(Finding::warn("unrestricted sets", found, advice));
-        }
-        if let Some(end) = set.expires_at.filter(|at| days(now, *at) < SOON) {
-            let advice = format!("`erp-access credential update {id} --expires-at …`, or let it end");
-            findings.push(Finding::warn("expiring sets", format!("{name} ends at {end}"), advice));
-        }
-        let last = set.used.last(Pair::Current).max(set.used.last(Pair::Former));
-        let idle = match last {
-            Some(last) if days(last, now) >= UNUSED => Some(format!("{name} got its last token at {last}")),
-            None if days(set.created_at, now) >= NEVER_USED => Some(format!("{name} was never used")),
-            _ => None,
-        };
-        if let Some(found) = idle {
-            findings.push(Finding::warn(
-                "unused sets",
-                found,
-                format!("`erp-access credential disable {id}` until it is missed"),
-            ));
-        }
-        let made = set.rotated_at.unwrap_or(set.created_at);
-        if days(made, now) >= OLD {
-            let advice = format!("`erp-access credential rotate {id}`");
-            findings.push(Finding::warn("old secrets", format!("the secrets of {name} are from {made}"), advice));
-        }
-        let policies = self.policies.current();
-        for grant in set.grants.iter().filter(|grant| policies.policy(&grant.policy).is_none()) {
-            let found = format!("{name} holds `{}`, which does not exist", grant.policy);
-            let advice = format!("`erp-access grant remove {id} {}`, or bring the file back", grant.policy);
-            findings.push(Finding::warn("grants", found, advice));
-        }
-        for grant in set.grants.iter().filter(|grant| !grant.is_live(now)) {
-            let advice = format!("`erp-access grant remove {id} {}`", grant.policy);
-            findings.push(Finding::warn(
-                "grants",
-                format!("the grant of `{}` to {name} has ended", grant.policy),
-                advice,
-            ));
         }
     }
 
@@ -221,6 +174,47 @@ impl Control {
                 SinkState::Retrying => Finding::warn("audit sinks", found, advice),
             });
         }
+    }
+}
+
+fn examine_set(set: &Credential, name: &str, policies: &PolicySet, now: Timestamp, findings: &mut Vec<Finding>) {
+    let id = set.id;
+    if set.kind == CredentialKind::Unrestricted {
+        let end = set.expires_at.map_or_else(|| "never".to_owned(), |at| at.to_string());
+        let found = format!("{name} may call everything until {end}: {}", set.reason.as_deref().unwrap_or("no reason"));
+        let advice = format!("`erp-access policy suggest --credential {id}` writes the policy that it needs");
+        findings.push(Finding::warn("unrestricted sets", found, advice));
+    }
+    if let Some(end) = set.expires_at.filter(|at| days(now, *at) < SOON) {
+        let advice = format!("`erp-access credential update {id} --expires-at …`, or let it end");
+        findings.push(Finding::warn("expiring sets", format!("{name} ends at {end}"), advice));
+    }
+    let last = set.used.last(Pair::Current).max(set.used.last(Pair::Former));
+    let idle = match last {
+        Some(last) if days(last, now) >= UNUSED => Some(format!("{name} got its last token at {last}")),
+        None if days(set.created_at, now) >= NEVER_USED => Some(format!("{name} was never used")),
+        _ => None,
+    };
+    if let Some(found) = idle {
+        findings.push(Finding::warn(
+            "unused sets",
+            found,
+            format!("`erp-access credential disable {id}` until it is missed"),
+        ));
+    }
+    let made = set.rotated_at.unwrap_or(set.created_at);
+    if days(made, now) >= OLD {
+        let advice = format!("`erp-access credential rotate {id}`");
+        findings.push(Finding::warn("old secrets", format!("the secrets of {name} are from {made}"), advice));
+    }
+    for grant in set.grants.iter().filter(|grant| policies.policy(&grant.policy).is_none()) {
+        let found = format!("{name} holds `{}`, which does not exist", grant.policy);
+        let advice = format!("`erp-access grant remove {id} {}`, or bring the file back", grant.policy);
+        findings.push(Finding::warn("grants", found, advice));
+    }
+    for grant in set.grants.iter().filter(|grant| !grant.is_live(now)) {
+        let advice = format!("`erp-access grant remove {id} {}`", grant.policy);
+        findings.push(Finding::warn("grants", format!("the grant of `{}` to {name} has ended", grant.policy), advice));
     }
 }
 

@@ -29,8 +29,7 @@ pub(super) fn credential(
     now: Timestamp,
     tokens: usize,
 ) -> Value {
-    let expired = credential.expires_at.is_some_and(|at| at <= now);
-    let state = if expired && credential.state == crate::directory::CredentialState::Active {
+    let state = if credential.has_expired(now) && credential.state == crate::directory::CredentialState::Active {
         "expired"
     } else {
         credential.state.as_str()

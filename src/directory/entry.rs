@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::change::By;
-use crate::domain::{AccountId, CredentialId};
+use crate::domain::{AccountId, Authority, CredentialId};
 use crate::store::Change;
 
 /// An entry in the stream of changes as it is put together.
@@ -17,6 +17,12 @@ pub(super) fn entry(by: &By, operation: &'static str, subject: String) -> Entry 
 impl Entry {
     pub(super) fn account(mut self, id: AccountId) -> Self {
         self.0.account = Some(id);
+        self
+    }
+
+    /// Of what somebody with this authority may do: of the account that it is held to, where it is.
+    pub(super) fn of(mut self, authority: Authority) -> Self {
+        self.0.account = authority.account();
         self
     }
 

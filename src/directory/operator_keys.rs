@@ -26,11 +26,7 @@ impl Directory {
             let id = OperatorKeyId::new(by.at, &*self.entropy)?;
             let NewOperatorKey { name, authority, hash, clients, expires_at } = new;
             let key = OperatorKey { id, name, authority, hash, clients, expires_at, revoked: false, created_at: by.at };
-            let entry = entry(by, "operator-key.issue", id.to_string()).changed(Value::Null, shown(&key));
-            let entry = match authority.account() {
-                Some(account) => entry.account(account),
-                None => entry,
-            };
+            let entry = entry(by, "operator-key.issue", id.to_string()).of(authority).changed(Value::Null, shown(&key));
             let seq = self.commit(&entry, |tx| tx.insert_operator_key(&key))?;
             self.swap(|snapshot| snapshot.put_operator_key(key.clone()));
             Ok((key, seq))

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::Directory;
 use super::change::{By, ChangeError, Result};
-use super::entry::{Entry, entry};
+use super::entry::entry;
 use crate::domain::{Authority, Role};
 use crate::store::{NewUser, User, UserState};
 
@@ -24,7 +24,7 @@ impl Directory {
             let after = json!({
                 "name": user.name, "role": user.authority.role(), "account": user.authority.account(),
             });
-            let entry = about(by, "user.create", &user.name, user.authority).changed(Value::Null, after);
+            let entry = entry(by, "user.create", user.name.clone()).of(user.authority).changed(Value::Null, after);
             self.commit(&entry, |tx| tx.insert_user(user))?;
             Ok(User::from(user))
         })
@@ -73,7 +73,8 @@ impl Directory {
                     "`{name}` is the last administrator who can sign in; make another one first"
                 )));
             }
-            let entry = about(by, operation, name, after.authority).changed(shown(&before), shown(&after));
+            let entry =
+                entry(by, operation, name.to_owned()).of(after.authority).changed(shown(&before), shown(&after));
             self.commit(&entry, |tx| tx.update_user(&after))?;
             Ok(after)
         })
@@ -87,7 +88,7 @@ impl Directory {
         self.with_lock(|_| {
             let user = self.user(name)?;
             let (was, is) = (json!({ "password": "set" }), json!({ "password": "to be changed" }));
-            let entry = about(by, "user.reset-password", name, user.authority).changed(was, is);
+            let entry = entry(by, "user.reset-password", name.to_owned()).of(user.authority).changed(was, is);
             self.commit(&entry, |tx| tx.reset_password(user.id, hash))?;
             Ok(User { must_change_password: true, ..user })
         })
@@ -104,7 +105,7 @@ impl Directory {
                 return Err(ChangeError::Conflict(format!("user `{name}` has no second factor")));
             }
             let (was, is) = (json!({ "second_factor": "set" }), json!({ "second_factor": "none" }));
-            let entry = about(by, "user.reset-totp", name, user.authority).changed(was, is);
+            let entry = entry(by, "user.reset-totp", name.to_owned()).of(user.authority).changed(was, is);
             self.commit(&entry, |tx| tx.reset_totp(user.id))?;
             Ok(User { has_totp: false, ..user })
         })
@@ -114,14 +115,6 @@ impl Directory {
         self.store.user_named(name)?.ok_or_else(|| {
             ChangeError::NotFound(format!("there is no user `{name}`; `erp-access user list` shows them"))
         })
-    }
-}
-
-fn about(by: &By, operation: &'static str, name: &str, authority: Authority) -> Entry {
-    let entry = entry(by, operation, name.to_owned());
-    match authority.account() {
-        Some(account) => entry.account(account),
-        None => entry,
     }
 }
 

@@ -83,7 +83,7 @@ pub(super) fn check_set(credential: &Credential, now: Timestamp) -> Result<(), D
         CredentialState::Disabled => return Err(invalid("the credential set is disabled")),
         CredentialState::Revoked => return Err(invalid("the credential set is revoked")),
     }
-    if credential.expires_at.is_some_and(|expires_at| expires_at <= now) {
+    if credential.has_expired(now) {
         return Err(invalid("the credential set has expired"));
     }
     Ok(())

@@ -72,8 +72,8 @@ impl Gate {
         let known = &open.permitted.known;
         let defaults = &self.rules.rate_limits;
         let own = [
-            ("the account", known.account.limits.or(defaults.account)),
-            ("the credential set", known.credential.limits.or(defaults.credential)),
+            ("the account", defaults.of_account(known.account.limits)),
+            ("the credential set", defaults.of_credential(known.credential.limits)),
             ("the address", defaults.address),
         ];
         let own = own.into_iter().filter_map(|(whose, limits)| Some((whose.to_owned(), limits?)));

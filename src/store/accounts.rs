@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, params};
 
-use super::{ChangeTransaction, Store, StoreError, from_sql, to_sql, unknown};
-use crate::domain::{AccountId, AccountName, CredentialId, Labels, Limits};
+use super::{ChangeTransaction, Store, StoreError, exactly_one, from_sql, to_sql, unknown};
+use crate::domain::{AccountId, AccountName, Labels, Limits};
 
 /// An organisation or team that is given access.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,7 +148,7 @@ impl ChangeTransaction<'_> {
         let affected = self
             .connection()
             .execute("UPDATE account SET name = ?2 WHERE id = ?1", params![id.as_bytes(), name.as_str()])?;
-        if affected == 1 { Ok(()) } else { Err(StoreError::Affected("rename account", affected)) }
+        exactly_one("rename account", affected)
     }
 
     /// Writes how much all sets of an account together may ask for.
@@ -159,19 +159,7 @@ impl ChangeTransaction<'_> {
         let affected = self
             .connection()
             .execute("UPDATE account SET limits = ?2 WHERE id = ?1", params![id.as_bytes(), limits_column(limits)])?;
-        if affected == 1 { Ok(()) } else { Err(StoreError::Affected("update account", affected)) }
-    }
-
-    /// Writes how much a credential set may ask for.
-    ///
-    /// # Errors
-    /// When there is no such set, or on a fault of the database.
-    pub fn put_credential_limits(&self, id: CredentialId, limits: Option<Limits>) -> Result<(), StoreError> {
-        let affected = self.connection().execute(
-            "UPDATE credential SET limits = ?2 WHERE id = ?1",
-            params![id.as_bytes(), limits_column(limits)],
-        )?;
-        if affected == 1 { Ok(()) } else { Err(StoreError::Affected("update credential", affected)) }
+        exactly_one("update account", affected)
     }
 
     /// Writes how an account's people are reached.
@@ -183,7 +171,7 @@ impl ChangeTransaction<'_> {
         let affected = self
             .connection()
             .execute("UPDATE account SET contacts = ?2 WHERE id = ?1", params![id.as_bytes(), column])?;
-        if affected == 1 { Ok(()) } else { Err(StoreError::Affected("update account", affected)) }
+        exactly_one("update account", affected)
     }
 
     /// Deletes an account with its revoked credential sets and what hangs on them. What was done is in the stream of changes
@@ -238,11 +226,12 @@ impl ChangeTransaction<'_> {
             "UPDATE account SET state = ?2, reason = ?3, changed_at = ?4 WHERE id = ?1",
             params![account.id.as_bytes(), state, reason, changed_at],
         )?;
-        if affected == 1 { Ok(()) } else { Err(StoreError::Affected("update account", affected)) }
+        exactly_one("update account", affected)
     }
 }
 
-fn limits_column(limits: Option<Limits>) -> Option<String> {
+/// The same the other way.
+pub(super) fn limits_column(limits: Option<Limits>) -> Option<String> {
     limits.map(|limits| serde_json::json!(limits).to_string())
 }
 

@@ -8,9 +8,9 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::accounts::limits;
+use super::accounts::{limits, limits_column};
 use super::rotation::{FormerSecrets, Pair, Used, former};
-use super::{ChangeTransaction, Store, StoreError, from_sql, to_sql, unknown};
+use super::{ChangeTransaction, Store, StoreError, exactly_one, from_sql, to_sql, unknown};
 use crate::domain::{AccountId, CredentialId, Limits, PolicyName};
 use crate::secrets::KeyedHash;
 
@@ -61,6 +61,12 @@ impl Credential {
     pub fn is_for(&self, client: Option<IpAddr>) -> bool {
         let Some(client) = client.map(|client| client.to_canonical()) else { return self.clients.is_empty() };
         self.clients.is_empty() || self.clients.iter().any(|network| network.contains(&client))
+    }
+
+    /// Whether its time is over at this moment.
+    #[must_use]
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
     }
 
     /// The pair of secrets that has this x-api-key and serves at this moment.
@@ -265,7 +271,7 @@ impl ChangeTransaction<'_> {
             "UPDATE credential SET state = ?2, changed_at = ?3 WHERE id = ?1 AND state <> 'revoked'",
             params![id.as_bytes(), state.as_str(), to_sql(at)],
         )?;
-        if affected == 1 { Ok(()) } else { Err(StoreError::Affected("update credential", affected)) }
+        exactly_one("update credential", affected)
     }
 
     /// Writes what people may change of a credential set.
@@ -284,7 +290,19 @@ impl ChangeTransaction<'_> {
                 to_sql(at),
             ],
         )?;
-        if affected == 1 { Ok(()) } else { Err(StoreError::Affected("update credential", affected)) }
+        exactly_one("update credential", affected)
+    }
+
+    /// Writes how much a credential set may ask for.
+    ///
+    /// # Errors
+    /// When there is no such set, or on a fault of the database.
+    pub fn put_credential_limits(&self, id: CredentialId, limits: Option<Limits>) -> Result<(), StoreError> {
+        let affected = self.connection().execute(
+            "UPDATE credential SET limits = ?2 WHERE id = ?1",
+            params![id.as_bytes(), limits_column(limits)],
+        )?;
+        exactly_one("update credential", affected)
     }
 
     /// Keeps another hash of a credential set's password.
@@ -296,7 +314,7 @@ impl ChangeTransaction<'_> {
             "UPDATE credential SET password_hash = ?2, changed_at = ?3 WHERE id = ?1",
             params![id.as_bytes(), hash, to_sql(at)],
         )?;
-        if affected == 1 { Ok(()) } else { Err(StoreError::Affected("update credential", affected)) }
+        exactly_one("update credential", affected)
     }
 
     /// Grants a policy, or changes when the grant ends.
@@ -321,6 +339,6 @@ impl ChangeTransaction<'_> {
             "DELETE FROM granted WHERE credential = ?1 AND policy = ?2",
             params![id.as_bytes(), policy.as_str()],
         )?;
-        if affected == 1 { Ok(()) } else { Err(StoreError::Affected("delete grant", affected)) }
+        exactly_one("delete grant", affected)
     }
 }

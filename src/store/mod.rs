@@ -46,6 +46,11 @@ fn from_sql(micros: i64) -> Timestamp {
     Timestamp::from_microsecond(micros).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
+/// A statement that is about one row must change one.
+fn exactly_one(what: &'static str, affected: usize) -> Result<(), StoreError> {
+    if affected == 1 { Ok(()) } else { Err(StoreError::Affected(what, affected)) }
+}
+
 /// A text in the database that this version did not write.
 fn unknown(column: usize, text: &str) -> rusqlite::Error {
     let error = format!("`{text}` is not a value of this version");

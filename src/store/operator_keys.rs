@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use rusqlite::params;
 
 use super::credentials::{networks, networks_column};
-use super::{ChangeTransaction, Store, StoreError, from_sql, to_sql, unknown};
+use super::{ChangeTransaction, Store, StoreError, exactly_one, from_sql, to_sql, unknown};
 use crate::domain::{AccountId, Authority, OperatorKeyId};
 use crate::secrets::KeyedHash;
 
@@ -98,6 +98,6 @@ impl ChangeTransaction<'_> {
         let affected = self
             .connection()
             .execute("UPDATE operator_key SET revoked = 1 WHERE id = ?1 AND revoked = 0", params![id.as_bytes()])?;
-        if affected == 1 { Ok(()) } else { Err(StoreError::Affected("revoke operator key", affected)) }
+        exactly_one("revoke operator key", affected)
     }
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::params;
 
-use super::{ChangeTransaction, Store, StoreError, from_sql, to_sql, unknown};
+use super::{ChangeTransaction, Store, StoreError, exactly_one, from_sql, to_sql, unknown};
 use crate::domain::ScheduleName;
 use crate::schedule::{Held, Override};
 
@@ -57,6 +57,6 @@ impl ChangeTransaction<'_> {
             "DELETE FROM schedule_override WHERE schedule = ?1 AND held = ?2",
             params![schedule.as_str(), held.as_str()],
         )?;
-        if affected == 1 { Ok(()) } else { Err(StoreError::Affected("lift an override", affected)) }
+        exactly_one("lift an override", affected)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, params};
 
-use super::{ChangeTransaction, Credential, Store, StoreError, from_sql, to_sql};
+use super::{ChangeTransaction, Credential, Store, StoreError, exactly_one, from_sql, to_sql};
 use crate::secrets::KeyedHash;
 
 /// Secrets that serve a while longer beside those that took their place.
@@ -108,9 +108,7 @@ impl ChangeTransaction<'_> {
                 credential.used.last(Pair::Current).map(to_sql),
             ],
         )?;
-        if affected != 1 {
-            return Err(StoreError::Affected("update credential", affected));
-        }
+        exactly_one("update credential", affected)?;
         self.connection().execute("DELETE FROM former_secrets WHERE credential = ?1", params![id])?;
         if let Some(former) = &credential.former {
             self.connection().execute(

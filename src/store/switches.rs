@@ -2,7 +2,7 @@
 
 use rusqlite::params;
 
-use super::{ChangeTransaction, Store, StoreError, from_sql, to_sql, unknown};
+use super::{ChangeTransaction, Store, StoreError, exactly_one, from_sql, to_sql, unknown};
 use crate::kill_switch::{Engaged, Scope};
 
 impl Store {
@@ -59,6 +59,6 @@ impl ChangeTransaction<'_> {
     pub fn delete_kill_switch(&self, scope: &Scope) -> Result<(), StoreError> {
         let affected =
             self.connection().execute("DELETE FROM kill_switch WHERE scope = ?1", params![scope.to_string()])?;
-        if affected == 1 { Ok(()) } else { Err(StoreError::Affected("release kill switch", affected)) }
+        exactly_one("release kill switch", affected)
     }
 }

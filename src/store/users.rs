@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, Row, params};
 
-use super::{ChangeTransaction, Store, StoreError, from_sql, to_sql, unknown};
+use super::{ChangeTransaction, Store, StoreError, exactly_one, from_sql, to_sql, unknown};
 use crate::domain::{AccountId, Authority, UserId};
 
 /// A portal user.
@@ -171,7 +171,7 @@ impl ChangeTransaction<'_> {
                 user.state.as_str(),
             ],
         )?;
-        if affected == 1 { Ok(()) } else { Err(StoreError::Affected("update user", affected)) }
+        exactly_one("update user", affected)
     }
 
     /// Gives a user another password, which must be changed at the next sign-in.
@@ -183,7 +183,7 @@ impl ChangeTransaction<'_> {
             "UPDATE portal_user SET password_hash = ?2, must_change_password = 1 WHERE id = ?1",
             params![id.as_bytes(), hash],
         )?;
-        if affected == 1 { Ok(()) } else { Err(StoreError::Affected("update user", affected)) }
+        exactly_one("update user", affected)
     }
 
     /// Takes a user's second factor away.
@@ -193,6 +193,6 @@ impl ChangeTransaction<'_> {
     pub fn reset_totp(&self, id: UserId) -> Result<(), StoreError> {
         let affected =
             self.connection().execute("UPDATE portal_user SET totp = NULL WHERE id = ?1", params![id.as_bytes()])?;
-        if affected == 1 { Ok(()) } else { Err(StoreError::Affected("update user", affected)) }
+        exactly_one("update user", affected)
     }
 }

@@ -129,7 +129,7 @@ fn usable(credential: &Credential, account: &Account, asked: &TokenAsked<'_>) ->
         CredentialState::Disabled => return Err(invalid("the secrets are right, but the credential set is disabled")),
         CredentialState::Revoked => return Err(invalid("the secrets are right, but the credential set is revoked")),
     }
-    if credential.expires_at.is_some_and(|at| at <= asked.now) {
+    if credential.has_expired(asked.now) {
         return Err(invalid("the secrets are right, but the credential set has expired"));
     }
     if !credential.is_for(asked.client) {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::support::gateway::{Gateway, Issued, Setup};
 use crate::support::golden;
 use crate::support::http::{self, Response};
-use crate::support::process::free_address;
+use crate::support::process::{free_address, succeed};
 
 const PORTAL: &str = "portal:\n  listen: [\"127.0.0.1:0\"]\n";
 /// An id that nothing has.
@@ -204,6 +204,19 @@ fn a_long_list_comes_in_pages_and_whole() {
         target = format!("/v1/accounts?limit=10&after={next}");
     }
     assert_eq!(seen.into_iter().flatten().collect::<Vec<_>>(), names);
+}
+
+#[test]
+fn the_command_line_gets_a_list_of_several_pages_whole() {
+    let gateway = gateway();
+    for number in 0..1_005 {
+        let name = format!("account-{number}").parse().expect("a name");
+        gateway.operate(Command::AccountCreate { name, labels: Vec::new() }).expect("created");
+    }
+    let listed = succeed(gateway.folder.path(), &["account", "list", "-o", "json"], "");
+    let listed: Vec<Value> = serde_json::from_str(&listed).expect("JSON");
+    let names: std::collections::HashSet<_> = listed.iter().map(|account| account["name"].as_str()).collect();
+    assert_eq!((listed.len(), names.len()), (1_005, 1_005));
 }
 
 #[test]

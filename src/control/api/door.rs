@@ -14,7 +14,7 @@ use serde_json::json;
 use super::super::socket::Peer;
 use super::super::{Caller, Control, os_user};
 use super::problem::problem;
-use crate::audit::{Decision, Step, Verdict};
+use crate::audit::Entry;
 use crate::domain::{Actor, Authority, IssuedKind, IssuedSecret, Role};
 use crate::token::Throttle;
 
@@ -49,14 +49,8 @@ pub(super) struct SocketDoor {
 
 /// Leaves the row of somebody who was not let in.
 fn refusal(control: &Control, actor: Actor, from: Option<IpAddr>, why: &'static str) {
-    let mut row = control.system_row("control.sign-in", "admin API".to_owned(), &json!({}));
-    if let Some(row) = &mut row {
-        row.actor = actor;
-        row.client = from;
-        row.decision = Decision::Denied;
-        row.verdicts.push(Verdict::denied(Step::Authentication, why));
-    }
-    control.leave(row);
+    let row = control.system_row("control.sign-in", "admin API".to_owned(), &json!({}));
+    control.leave_denied(row.map(|row| Entry { client: from, ..row }), actor, why);
 }
 
 /// Checks who is at the other end of the socket.

@@ -174,10 +174,10 @@ impl Gate {
             }
         }
         let operations = u32::try_from(open.policies.len()).unwrap_or(u32::MAX);
-        if let Some(own) = credential.limits.or(defaults.credential) {
+        if let Some(own) = defaults.of_credential(credential.limits) {
             limits.push((Holder::Credential(credential.id), own, operations, Whose::Credential));
         }
-        if let Some(own) = account.limits.or(defaults.account) {
+        if let Some(own) = defaults.of_account(account.limits) {
             limits.push((Holder::Account(account.id), own, operations, Whose::Account));
         }
         limits
