@@ -67,8 +67,9 @@ fn fill(file: &std::path::Path, tokens: u32, sets: u32) {
     for number in 0..sets {
         transaction
             .prepare_cached(
-                "INSERT INTO credential (id, account, name, kind, state, password_hash, api_key_hash, created_at, changed_at)
-                 VALUES (?1, ?2, 'integration', 'bounded', 'active', ?3, ?4, 0, 0)",
+                "INSERT INTO credential (id, account, name, kind, state, password_hash, api_key_hash, created_at, changed_at,
+                    hash_key)
+                 VALUES (?1, ?2, 'integration', 'bounded', 'active', ?3, ?4, 0, 0, x'00000000')",
             )
             .expect("prepared")
             .execute(rusqlite::params![id(2, number), id(1, 0), password, hash(2, number)])
@@ -82,7 +83,8 @@ fn fill(file: &std::path::Path, tokens: u32, sets: u32) {
     for number in 0..tokens {
         transaction
             .prepare_cached(
-                "INSERT INTO token (hash, id, credential, issued_at, expires_at) VALUES (?1, ?2, ?3, 0, ?4)",
+                "INSERT INTO token (hash, id, credential, issued_at, expires_at, hash_key)
+                 VALUES (?1, ?2, ?3, 0, ?4, x'00000000')",
             )
             .expect("prepared")
             .execute(rusqlite::params![hash(3, number), id(3, number), id(2, number % sets), FAR_FUTURE])

@@ -1,5 +1,6 @@
 //! Wiring and shutdown; no decisions.
 
+mod abandon;
 mod beside;
 mod record;
 mod settings;
@@ -15,7 +16,7 @@ use http::HeaderName;
 use crate::audit::{AuditError, Auditor};
 use crate::config::{self, Config, ConfigErrors};
 use crate::control::{
-    AdminSocket, Control, ListenError, OpsListener, PortalListener, SocketError, SocketRoles, Watched,
+    AdminSocket, Control, KeyKeeper, ListenError, OpsListener, PortalListener, SocketError, SocketRoles, Watched,
 };
 use crate::directory::Directory;
 use crate::domain::{Clock, Entropy, UpstreamName};
@@ -26,6 +27,8 @@ use crate::secrets::{AppKey, AppKeyError, DeriveError, HashingError, KeyRing, Pa
 use crate::store::{Store, StoreError, StoreLock};
 use crate::token::TokenEndpoint;
 use crate::upstream::{NobodyIsTold, SessionEvents, Sessions, StoreVault, VaultError};
+
+pub use abandon::abandon_key;
 
 use beside::{Beside, Listeners, watch};
 use record::Recorder;
@@ -72,6 +75,9 @@ pub enum StartError {
     /// The listeners for the admin API, and for liveness, readiness and metrics.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The `APP_KEY` is not lost.
+    #[error("the APP_KEY given opens the databases: nothing is lost, and nothing was changed")]
+    KeyNotLost,
     /// The `server` section.
     #[error(transparent)]
     Server(#[from] ServerError),
@@ -108,9 +114,7 @@ impl Core {
     /// # Errors
     /// When something is missing, broken, of another version, or owned by another process.
     pub fn open(config: &Config, world: &World) -> Result<Self, StartError> {
-        let texts = config.app_key.texts()?;
-        let previous: Vec<AppKey> = texts.previous.iter().map(AppKey::parse).collect::<Result<_, _>>()?;
-        let key_ring = Arc::new(KeyRing::new(&AppKey::parse(&texts.current)?, &previous)?);
+        let key_ring = Arc::new(key_ring(config)?);
         let lock = StoreLock::take(&config.store.directory)?;
         let store = Arc::new(Store::open(&settings::store_settings(config))?);
         store.check_app_key(&key_ring, &*world.entropy)?;
@@ -123,7 +127,8 @@ impl Core {
         )?
         .with_sinks(&config.audit.sinks)?;
         let directory = Directory::load(Arc::clone(&store), world.clock.now(), Arc::clone(&world.entropy))?;
-        let hasher = PasswordHasher::new(settings::hashing_settings(config), &key_ring, Arc::clone(&world.clock))?;
+        let hasher =
+            PasswordHasher::new(settings::hashing_settings(config), Arc::clone(&key_ring), Arc::clone(&world.clock))?;
         let vault = StoreVault::new(Arc::clone(&store), Arc::clone(&key_ring), Arc::clone(&world.entropy));
         let control = Control {
             directory: Arc::new(directory),
@@ -135,6 +140,7 @@ impl Core {
             redactor: Arc::new(settings::redactor(config)),
             upstreams: config.upstreams.keys().cloned().collect(),
             key_ring,
+            keys: Arc::new(KeyKeeper::new(config.app_key.clone())),
             hasher: Arc::new(hasher),
             clock: Arc::clone(&world.clock),
             entropy: Arc::clone(&world.entropy),
@@ -144,6 +150,12 @@ impl Core {
         control.copy_changes();
         Ok(Self { control: Arc::new(control), vault: Arc::new(vault), _lock: lock })
     }
+}
+
+fn key_ring(config: &Config) -> Result<KeyRing, StartError> {
+    let texts = config.app_key.texts()?;
+    let previous: Vec<AppKey> = texts.previous.iter().map(AppKey::parse).collect::<Result<_, _>>()?;
+    Ok(KeyRing::new(&AppKey::parse(&texts.current)?, &previous)?)
 }
 
 /// What leads to the ERPs.

@@ -67,6 +67,8 @@ impl BackgroundService for Beside {
             });
         }
         aside.spawn(watch_writer(Arc::clone(&self.control)));
+        let control = Arc::clone(&self.control);
+        aside.spawn_blocking(move || control.resume_key_rotation());
         let Control { auditor, clock, entropy, .. } = &*self.control;
         for sink in auditor.sinks() {
             aside.spawn(run_sink(Arc::clone(auditor), Arc::clone(sink), Arc::clone(clock), Arc::clone(entropy)));

@@ -80,18 +80,19 @@ pub(super) struct Seal {
 impl Seal {
     /// The seal from which the chain starts. It covers no record; those up to `last` were written before.
     pub(super) fn genesis(ring: &KeyRing, last: i64, at: i64) -> Option<Self> {
-        Self::close(ring, &[0; 32], (last.saturating_add(1), last), at, std::iter::empty())
+        Self::close(ring, ring.current_id(), &[0; 32], (last.saturating_add(1), last), at, std::iter::empty())
     }
 
-    /// The seal of the records from `first` to `last`, with the ring's current key.
+    /// The seal of the records from `first` to `last`, with this key.
     pub(super) fn close(
         ring: &KeyRing,
+        key: KeyId,
         before: &Digest,
         (first, last): (i64, i64),
         at: i64,
         digests: impl Iterator<Item = Digest>,
     ) -> Option<Self> {
-        let mut seal = Self { first, last, at, key: ring.current_id(), head: [0; 32], code: [0; 32] };
+        let mut seal = Self { first, last, at, key, head: [0; 32], code: [0; 32] };
         seal.head = seal.expected_head(before, digests);
         seal.code = seal.expected_code(ring)?;
         Some(seal)

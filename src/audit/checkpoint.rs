@@ -36,10 +36,12 @@ impl Checkpoint {
             sequence,
             head: hex(head),
             sealed_at,
-            public_key: hex(&ring.checkpoint_public_key()),
+            public_key: String::new(),
             signature: String::new(),
         };
-        checkpoint.signature = hex(&ring.sign_checkpoint(checkpoint.statement().as_bytes()));
+        let (public_key, signature) = ring.sign_checkpoint(checkpoint.statement().as_bytes());
+        checkpoint.public_key = hex(&public_key);
+        checkpoint.signature = hex(&signature);
         checkpoint
     }
 

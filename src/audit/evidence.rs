@@ -1,10 +1,13 @@
 //! What can be asked about the trail's own integrity, and what ends it: retention.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags};
+
+use crate::secrets::KeyId;
 
 use super::auditor::{AuditUnavailable, Auditor};
 use super::checkpoint::{Checkpoint, hex};
@@ -34,6 +37,18 @@ pub enum PruneError {
 }
 
 impl Auditor {
+    /// How many seals each key made that are still there.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn seals_by_key(&self) -> Result<BTreeMap<KeyId, u64>, AuditError> {
+        let connection = self.pool.get()?;
+        let mut statement = connection.prepare("SELECT key, COUNT(*) FROM seal GROUP BY key")?;
+        let rows = statement
+            .query_map([], |row| Ok((KeyId::from_bytes(row.get(0)?), row.get::<_, i64>(1)?.unsigned_abs())))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// Checks the next part of the trail, some ten thousand records at most.
     ///
     /// # Errors

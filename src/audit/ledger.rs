@@ -8,7 +8,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 use crate::domain::{RequestId, SinkName};
-use crate::secrets::KeyRing;
+use crate::secrets::{KeyId, KeyRing};
 
 use super::chain::{self, Digest, Seal, Table};
 use super::columns;
@@ -46,6 +46,8 @@ pub(super) struct Ledger {
 /// What one transaction adds; it becomes the ledger's when the transaction is on disk.
 struct Staged<'ledger, 'connection> {
     ledger: &'ledger Ledger,
+    /// The key of its marks and its seal: one, even where the ring turns meanwhile.
+    key: KeyId,
     transaction: Transaction<'connection>,
     next: i64,
     opened: HashMap<RequestId, i64>,
@@ -122,6 +124,7 @@ impl Ledger {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut staged = Staged {
             transaction,
+            key: self.ring.current_id(),
             next: self.next,
             opened: HashMap::new(),
             closed: HashSet::new(),
@@ -136,7 +139,7 @@ impl Ledger {
                 Record::Outcome(id, outcome) => staged.outcome(*id, outcome)?,
             }
         }
-        let Staged { transaction, next, opened, closed, last_change, digests, .. } = staged;
+        let Staged { transaction, key, next, opened, closed, last_change, digests, .. } = staged;
         for (sink, cursor) in cursors {
             set_mark(&transaction, &mark_of(sink), *cursor)?;
         }
@@ -144,7 +147,7 @@ impl Ledger {
             return Ok(transaction.commit()?);
         }
         let span = (self.next, next.saturating_sub(1));
-        let seal = Seal::close(&self.ring, &self.head, span, now.as_microsecond(), digests.into_iter())
+        let seal = Seal::close(&self.ring, key, &self.head, span, now.as_microsecond(), digests.into_iter())
             .ok_or(AuditError::Key)?;
         insert_seal(&transaction, &seal)?;
         let quiet = self.open.values().copied().min().unwrap_or(self.next).saturating_sub(1);
@@ -197,8 +200,7 @@ impl Staged<'_, '_> {
             chain::encode(&mut self.body, value.into());
         }
         let digest = chain::digest(table, self.next, &self.body);
-        let ring = &self.ledger.ring;
-        let mark = chain::mark(ring, ring.current_id(), &digest).ok_or(AuditError::Key)?;
+        let mark = chain::mark(&self.ledger.ring, self.key, &digest).ok_or(AuditError::Key)?;
         let mut insert = self.transaction.prepare_cached(statement)?;
         insert.raw_bind_parameter(1, self.next)?;
         for (value, place) in values.iter().zip(2..) {

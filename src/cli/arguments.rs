@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 pub(super) use super::audit_arguments::Audit;
 pub(super) use super::credential_arguments::{Credential, CredentialIssue};
+pub(super) use super::key_arguments::Key;
 pub(super) use super::limit_arguments::LimitArguments;
 pub(super) use super::operator_key_arguments::OperatorKey;
 pub(super) use super::policy_arguments::{Policy, PolicyImport, PolicyLint, PolicySchema, PolicyTest};
@@ -166,17 +167,6 @@ pub struct Check {
 pub enum Db {
     /// Bring the databases to this version's format
     Migrate,
-}
-
-/// `key …`
-#[derive(Debug, Subcommand)]
-pub enum Key {
-    /// Generate an `APP_KEY` and write it to a new file with mode 0600, or to standard output
-    Generate {
-        /// The file to write; it must not exist
-        #[arg(long)]
-        file: Option<PathBuf>,
-    },
 }
 
 /// `account …`

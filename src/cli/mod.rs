@@ -14,6 +14,8 @@ mod doctor;
 mod evidence;
 mod export_format;
 mod limit_arguments;
+mod key_arguments;
+mod keys;
 mod manual;
 mod operator_key_arguments;
 mod operator_keys;

@@ -9,13 +9,13 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use super::arguments::{
-    Account, Arguments, Audit, Db, Grant, Key, Kill, Noun, Output, Policy, Session, Token, Upstream, UpstreamSecret,
+    Account, Arguments, Audit, Db, Grant, Kill, Noun, Output, Policy, Session, Token, Upstream, UpstreamSecret,
 };
 use super::output::{self, Failure};
 use super::{
-    audit_export, audit_show, audit_stats, connection, credentials, demo, doctor, evidence, manual, operator_keys,
-    policy_diff, policy_explain, policy_import, policy_lint, policy_replay, policy_schema, policy_suggest, policy_test,
-    schedules, secret_input, serve, setup, show, users,
+    audit_export, audit_show, audit_stats, connection, credentials, demo, doctor, evidence, keys, manual,
+    operator_keys, policy_diff, policy_explain, policy_import, policy_lint, policy_replay, policy_schema,
+    policy_suggest, policy_test, schedules, secret_input, serve, setup, show, users,
 };
 use crate::app::{Core, World};
 use crate::config::{Admin, Config, Environment, Sources};
@@ -35,7 +35,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Noun::Serve(arguments) => serve::serve(&asking.sources, &arguments),
         Noun::Check(arguments) => serve::check(&asking.sources, &arguments),
         Noun::Db(Db::Migrate) => serve::migrate(&asking.sources),
-        Noun::Key(Key::Generate { file }) => setup::generate_key(file.as_deref()),
+        Noun::Key(verb) => keys::run(&asking, verb),
         Noun::Policy(verb) => policy(&asking, verb),
         Noun::Status => show::status(&asking),
         Noun::Doctor => doctor::run(&asking),

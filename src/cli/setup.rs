@@ -125,13 +125,13 @@ fn first_administrator(config: &Config, name: &str) -> Result<Secret, Failure> {
     let core = Core::open(config, &world).map_err(Failure::other)?;
     let password = IssuedSecret::generate(IssuedKind::Password, &*world.entropy).map_err(Failure::other)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::other)?;
-    let hash = runtime.block_on(core.control.hasher.hash(password.secret().clone())).map_err(Failure::other)?;
+    let hashed = runtime.block_on(core.control.hasher.hash(password.secret().clone())).map_err(Failure::other)?;
     let now = world.clock.now();
     let user = NewUser {
         id: UserId::new(now, &*world.entropy).map_err(Failure::other)?,
         name: name.to_owned(),
         authority: Authority::Admin,
-        password_hash: hash,
+        password: hashed,
         created_at: now,
     };
     core.control

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::decode::{Section, Wrong};
 use super::environment::Environment;
+use super::key_file::keys_in;
 use super::scalar;
 use super::secret_file::{Guarded, SecretFileError, read_file};
 use super::tree::{Node, Value};
@@ -14,7 +15,7 @@ use crate::domain::Secret;
 pub struct AppKeyConfig {
     /// The first source that exists; `None` where nothing names one.
     pub source: Option<AppKeySource>,
-    /// Files of former keys, newest first; they stay readable until `key rotate` has moved every row.
+    /// Files of former keys, newest first, beside those below the key in use in its own file.
     pub previous_files: Vec<PathBuf>,
 }
 
@@ -65,7 +66,7 @@ impl AppKeyConfig {
         Self { source: AppKeySource::first(file, environment), previous_files }
     }
 
-    /// Reads the texts of the keys.
+    /// Reads the texts of the keys: in each source one in a line, the newest first.
     ///
     /// # Errors
     /// There is no key, or a key file cannot be read or is open to others.
@@ -77,8 +78,13 @@ impl AppKeyConfig {
             Some(AppKeySource::Environment(key)) => Secret::new(key.expose().trim().to_owned()),
             None => return Err(AppKeyError::Missing),
         };
-        let previous =
-            self.previous_files.iter().map(|file| read_file(file, Guarded::ByMode)).collect::<Result<_, _>>()?;
+        let mut keys = keys_in(&current).into_iter();
+        // A file without a key is refused as no key.
+        let current = keys.next().unwrap_or(current);
+        let mut previous: Vec<Secret> = keys.collect();
+        for file in &self.previous_files {
+            previous.extend(keys_in(&read_file(file, Guarded::ByMode)?));
+        }
         Ok(AppKeyTexts { current, previous })
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::domain::UpstreamName;
 
 mod app_key;
+mod key_file;
 mod decode;
 mod environment;
 mod gateway;
@@ -35,6 +36,7 @@ pub use decode::Setting;
 pub use environment::Environment;
 pub use gateway::{ApiKeyOnRelay, CutBy, Gateway, Limits, PublicUrl, RateLimits};
 pub use keeping::{Admin, Audit, Guarantee, Policies, Redact, Store, Synchronous};
+pub use key_file::{KeyFileError, keys_in, put_key_first, take_key_out};
 pub use load::Sources;
 pub use log::{LogConfig, LogFormat, LogLevel};
 pub use ops::Ops;

@@ -17,6 +17,7 @@ use crate::domain::{
 };
 use crate::kill_switch::Scope;
 use crate::schedule::Held;
+use crate::secrets::KeyId;
 
 use super::explain::Question;
 
@@ -236,6 +237,15 @@ pub enum Command {
         #[schema(value_type = String, format = DateTime)]
         before: Timestamp,
         dry_run: bool,
+    },
+    /// Puts a new `APP_KEY` into use and moves everything that is sealed to it.
+    KeyRotate,
+    /// Says what depends on which `APP_KEY`.
+    KeyStatus,
+    /// Gives a former `APP_KEY` up on which nothing depends.
+    KeyRetire {
+        #[schema(value_type = String, pattern = "^[0-9a-fA-F]{8}$")]
+        key: KeyId,
     },
     /// Shows what the gateway is doing.
     Status,

@@ -7,17 +7,16 @@ use serde_json::{Value, json};
 
 use super::{Bounds, Control, ControlError, NewSet, Result, render};
 use crate::directory::{
-    By, Credential, CredentialChange, CredentialKind, CredentialState, Grant, NewCredential, NewSecrets,
+    By, Credential, CredentialChange, CredentialKind, CredentialState, Grant, HashedSecrets, NewCredential, NewSecrets,
 };
 use crate::domain::{AccountName, Actor, CredentialId, IssuedKind, IssuedSecret, Limits, PolicyName, TokenId};
-use crate::secrets::{HashPurpose, KeyedHash};
+use crate::secrets::{HashPurpose, HashedPassword};
 
 /// New secrets of a set, before they are shown once.
 struct Secrets {
     password: IssuedSecret,
     api_key: IssuedSecret,
-    password_hash: String,
-    api_key_hash: KeyedHash,
+    kept: HashedSecrets,
 }
 
 impl Secrets {
@@ -64,8 +63,7 @@ impl Control {
             purpose,
             clients: issue.clients,
             expires_at: issue.expires_at,
-            password_hash: secrets.password_hash.clone(),
-            api_key_hash: secrets.api_key_hash,
+            secrets: secrets.kept.clone(),
             grants: issue.grants,
         };
         let (credential, _) = self.change(by, move |control, by| control.directory.issue_credential(by, new)).await?;
@@ -86,11 +84,7 @@ impl Control {
         self.credential(id)?;
         let secrets = self.new_secrets().await?;
         let ends_at = by.at.checked_add(SignedDuration::from_secs(overlap)).map_err(ControlError::failed)?;
-        let new = NewSecrets {
-            password_hash: secrets.password_hash.clone(),
-            api_key_hash: secrets.api_key_hash,
-            overlap_until: Some(ends_at).filter(|_| overlap > 0),
-        };
+        let new = NewSecrets { secrets: secrets.kept.clone(), overlap_until: Some(ends_at).filter(|_| overlap > 0) };
         let credential = self.change(by, move |control, by| control.directory.rotate_credential(by, id, new)).await?;
         Ok(secrets.shown_with(self.shown(&credential), id))
     }
@@ -140,9 +134,13 @@ impl Control {
     async fn new_secrets(&self) -> Result<Secrets> {
         let password = IssuedSecret::generate(IssuedKind::Password, &*self.entropy).map_err(ControlError::failed)?;
         let api_key = IssuedSecret::generate(IssuedKind::ApiKey, &*self.entropy).map_err(ControlError::failed)?;
-        let password_hash = self.hasher.hash(password.secret().clone()).await.map_err(ControlError::failed)?;
-        let api_key_hash = self.key_ring.keyed_hash(HashPurpose::ApiKey, api_key.secret().expose().as_bytes());
-        Ok(Secrets { password, api_key, password_hash, api_key_hash })
+        let hashed = self.hasher.hash(password.secret().clone()).await.map_err(ControlError::failed)?;
+        let HashedPassword { hash: password_hash, key: hash_key } = hashed;
+        let text = api_key.secret().expose().as_bytes();
+        let api_key_hash = self.key_ring.keyed_hash_by(hash_key, HashPurpose::ApiKey, text);
+        let api_key_hash = api_key_hash.ok_or_else(|| ControlError::failed("the APP_KEY was retired meanwhile"))?;
+        let kept = HashedSecrets { password_hash, api_key_hash, hash_key };
+        Ok(Secrets { password, api_key, kept })
     }
 
     pub(super) fn list_credentials(&self, account: Option<&AccountName>) -> Result<Value> {

@@ -72,6 +72,7 @@ impl Control {
         self.examine_operator_keys(&mut findings);
         self.examine_upstreams(&mut findings);
         self.examine_audit(&mut findings);
+        self.examine_keys(&mut findings)?;
         serde_json::to_value(findings).map_err(ControlError::failed)
     }
 

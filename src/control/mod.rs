@@ -10,6 +10,7 @@ mod doctor;
 mod error;
 mod evidence;
 mod explain;
+mod keys;
 mod lint;
 mod listener;
 mod metrics;
@@ -53,6 +54,7 @@ pub use command::{AuditQuery, Bounds, Command, NewSet, SecretText};
 pub use doctor::{Finding, FindingState};
 pub use error::{ControlError, ErrorKind};
 pub use explain::Question;
+pub use keys::KeyKeeper;
 pub use listener::ListenError;
 pub use operation::{Audience, OPERATIONS, Operation, Verb};
 pub use ops::{OpsListener, Watched};
@@ -83,6 +85,8 @@ pub struct Control {
     pub upstreams: Vec<UpstreamName>,
     /// Keys.
     pub key_ring: Arc<KeyRing>,
+    /// Where the keys come from.
+    pub keys: Arc<KeyKeeper>,
     /// Hashes API passwords.
     pub hasher: Arc<PasswordHasher>,
     /// The time.
@@ -242,6 +246,9 @@ impl Control {
             }
             Command::AuditCheckpoint => self.audit_checkpoint(),
             Command::AuditPrune { before, dry_run } => self.prune_audit(by, before, dry_run),
+            Command::KeyRotate => self.rotate_key(by),
+            Command::KeyStatus => self.key_status(),
+            Command::KeyRetire { key } => self.retire_key(by, key),
             Command::Status => Ok(self.status()),
             Command::Doctor => self.doctor(),
             // These need the async side and were taken by `run`.

@@ -194,6 +194,9 @@ pub const OPERATIONS: &[Operation] = &[
     operation("audit-verify", Post, "/v1/audit/verify", Staff, "Checks the next part of the trail"),
     operation("audit-checkpoint", Post, "/v1/audit/checkpoint", Staff, "Signs how far the trail goes"),
     operation("audit-prune", Post, "/v1/audit/prune", Admins, "Removes rows that were sealed before a moment"),
+    operation("key-status", Get, "/v1/keys", Staff, "Says what depends on which APP_KEY"),
+    operation("key-rotate", Post, "/v1/keys/rotate", Admins, "Puts a new APP_KEY into use"),
+    operation("key-retire", Post, "/v1/keys/{key}/retire", Admins, "Gives a former APP_KEY up"),
     operation("doctor", Get, "/v1/doctor", Staff, "Lists what an operator should look at"),
     operation("status", Get, "/v1/status", Staff, "Shows what the gateway is doing"),
 ];

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{Control, ControlError, Result};
 use crate::directory::By;
 use crate::domain::{AccountName, Authority, IssuedKind, IssuedSecret, Role, UserId};
+use crate::secrets::HashedPassword;
 use crate::store::{NewUser, User, UserState};
 
 impl Control {
@@ -20,17 +21,17 @@ impl Control {
     ) -> Result<Value> {
         let name = user_name(name)?;
         let authority = self.authority(role, account.as_ref())?;
-        let (password, hash) = self.first_password().await?;
+        let (password, hashed) = self.first_password().await?;
         let id = UserId::new(by.at, &*self.entropy).map_err(ControlError::failed)?;
-        let user = NewUser { id, name, authority, password_hash: hash, created_at: by.at };
+        let user = NewUser { id, name, authority, password: hashed, created_at: by.at };
         let user = self.change(by, move |control, by| control.directory.create_user(by, &user)).await?;
         Ok(with_password(self.shown_user(&user), &password))
     }
 
     /// Gives a user another first password, shown once.
     pub(super) async fn reset_password(self: &Arc<Self>, by: By, name: String) -> Result<Value> {
-        let (password, hash) = self.first_password().await?;
-        let user = self.change(by, move |control, by| control.directory.reset_password(by, &name, &hash)).await?;
+        let (password, hashed) = self.first_password().await?;
+        let user = self.change(by, move |control, by| control.directory.reset_password(by, &name, &hashed)).await?;
         Ok(with_password(self.shown_user(&user), &password))
     }
 
@@ -74,10 +75,10 @@ impl Control {
         })
     }
 
-    async fn first_password(&self) -> Result<(IssuedSecret, String)> {
+    async fn first_password(&self) -> Result<(IssuedSecret, HashedPassword)> {
         let password = IssuedSecret::generate(IssuedKind::Password, &*self.entropy).map_err(ControlError::failed)?;
-        let hash = self.hasher.hash(password.secret().clone()).await.map_err(ControlError::failed)?;
-        Ok((password, hash))
+        let hashed = self.hasher.hash(password.secret().clone()).await.map_err(ControlError::failed)?;
+        Ok((password, hashed))
     }
 
     fn shown_user(&self, user: &User) -> Value {

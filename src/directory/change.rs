@@ -10,8 +10,11 @@ use serde_json::{Value, json};
 use super::entry::{Entry, entry};
 use super::{Directory, Snapshot, TokenEntry, detail};
 use crate::domain::{AccountId, AccountName, Actor, CredentialId, EntropyError, PolicyName, TokenId};
-use crate::secrets::KeyedHash;
-use crate::store::{Account, ChangeTransaction, Credential, CredentialKind, CredentialState, Grant, Seq, StoreError};
+use crate::secrets::{KeyId, KeyedHash};
+use crate::store::{
+    Account, ChangeTransaction, Credential, CredentialKind, CredentialState, Grant, HashedSecrets, Pair, Seq,
+    StoreError,
+};
 
 /// Why a change was not made. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
@@ -76,10 +79,8 @@ pub struct NewCredential {
     pub clients: Vec<IpNet>,
     /// When it ends.
     pub expires_at: Option<Timestamp>,
-    /// The hash of its password.
-    pub password_hash: String,
-    /// The keyed hash of its x-api-key.
-    pub api_key_hash: KeyedHash,
+    /// What is kept of its secrets.
+    pub secrets: HashedSecrets,
     /// The policies that it holds.
     pub grants: Vec<PolicyName>,
 }
@@ -108,8 +109,9 @@ impl Directory {
                 clients: new.clients,
                 state: CredentialState::Active,
                 expires_at: new.expires_at,
-                password_hash: new.password_hash,
-                api_key_hash: new.api_key_hash,
+                password_hash: new.secrets.password_hash,
+                api_key_hash: new.secrets.api_key_hash,
+                hash_key: new.secrets.hash_key,
                 limits: None,
                 revision: 0,
                 created_at: by.at,
@@ -165,20 +167,20 @@ impl Directory {
         })
     }
 
-    /// Keeps another hash of the same password, unless the password or its hash has changed meanwhile.
+    /// Keeps other hashes of the same secrets, unless the secrets or their hashes have changed meanwhile.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn renew_password_hash(&self, by: &By, old: &Credential, hash: String) -> Result<()> {
+    pub fn renew_hashes(&self, by: &By, old: &Credential, new: HashedSecrets) -> Result<()> {
         self.with_lock(|snapshot| {
             let Some(before) = snapshot.credential(old.id).filter(|now| now.password_hash == old.password_hash) else {
                 return Ok(());
             };
-            let credential = Credential { password_hash: hash, ..Credential::clone(before) };
+            let HashedSecrets { password_hash, api_key_hash, hash_key } = new;
+            let credential = Credential { password_hash, hash_key, api_key_hash, ..Credential::clone(before) };
             let entry = entry(by, "credential.rehash", old.id.to_string()).account(old.account).credential(old.id);
-            let entry =
-                entry.changed(detail::hashing(&before.password_hash), detail::hashing(&credential.password_hash));
-            let seq = self.commit(&entry, |tx| tx.update_password_hash(old.id, &credential.password_hash, by.at))?;
+            let entry = entry.changed(detail::hashing(before), detail::hashing(&credential));
+            let seq = self.commit(&entry, |tx| tx.update_hashes(&credential, by.at))?;
             self.put_credential(credential, seq);
             Ok(())
         })
@@ -228,21 +230,26 @@ impl Directory {
         })
     }
 
-    /// Adds a token that the holder of this x-api-key gets. Its record is the audit row of the attempt.
+    /// Adds a token, hashed with this key. `pair_of` says which of its set's secrets get it. Its record is the audit row of
+    /// the attempt.
     ///
     /// # Errors
     /// When its set was disabled or revoked meanwhile, or its secrets have ended, or the store fails.
-    pub fn insert_token(&self, hash: KeyedHash, entry: TokenEntry, api_key: &KeyedHash) -> Result<TokenEntry> {
+    pub fn insert_token(
+        &self,
+        (hash, hash_key): (KeyedHash, KeyId),
+        entry: TokenEntry,
+        pair_of: impl Fn(&Credential) -> Option<Pair>,
+    ) -> Result<TokenEntry> {
         self.with_lock(|snapshot| {
             // A revocation that was answered while the password was checked must win.
             let credential = snapshot.credential(entry.credential).filter(|set| set.state == CredentialState::Active);
-            let (credential, pair) =
-                credential
-                    .and_then(|set| Some((set, set.pair_of(api_key, entry.issued_at())?)))
-                    .ok_or_else(|| ChangeError::Conflict("the credential set was ended meanwhile".into()))?;
+            let (credential, pair) = credential
+                .and_then(|set| Some((set, pair_of(set)?)))
+                .ok_or_else(|| ChangeError::Conflict("the credential set was ended meanwhile".into()))?;
             credential.used.note(pair, entry.issued_at());
             let entry = entry.got_with(pair);
-            self.store.insert_token(&entry.row(hash), credential)?;
+            self.store.insert_token(&entry.row(hash, hash_key), credential)?;
             self.tokens.insert(hash, entry);
             Ok(entry)
         })

@@ -55,10 +55,10 @@ pub(super) fn held(held: &Override) -> Value {
     json!({ "held": held, "until": until, "reason": reason, "by": by, "at": at })
 }
 
-/// The parameters of a password's hash; `$argon2id$v=19$m=…,t=…,p=…$salt$hash` without its last two parts.
-pub(super) fn hashing(hash: &str) -> Value {
-    let parameters: Vec<_> = hash.split('$').skip(1).take(3).collect();
-    json!({ "hashing": parameters.join(" ") })
+/// How a set's secrets are hashed: the key, and of `$argon2id$v=19$m=…,t=…,p=…$salt$hash` all but the last two parts.
+pub(super) fn hashing(set: &Credential) -> Value {
+    let parameters: Vec<_> = set.password_hash.split('$').skip(1).take(3).collect();
+    json!({ "hashing": parameters.join(" "), "key": set.hash_key })
 }
 
 /// Which of the secrets there are.

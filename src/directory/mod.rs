@@ -7,6 +7,7 @@ mod accounts;
 mod change;
 mod detail;
 mod entry;
+mod keys;
 mod kill_switches;
 mod limits;
 mod operator_keys;
@@ -32,7 +33,8 @@ use crate::secrets::KeyedHash;
 use crate::store::{Store, StoreError};
 
 pub use crate::store::{
-    Account, AccountState, Credential, CredentialKind, CredentialState, FormerSecrets, Grant, OperatorKey, Pair,
+    Account, AccountState, Credential, CredentialKind, CredentialState, FormerSecrets, Grant, HashedSecrets,
+    OperatorKey, Pair,
 };
 pub use change::{By, ChangeError, NewCredential};
 pub use operator_keys::NewOperatorKey;

@@ -7,7 +7,7 @@ use super::change::{By, ChangeError, Result};
 use super::entry::entry;
 use super::{Directory, OperatorKey};
 use crate::domain::{Authority, OperatorKeyId};
-use crate::secrets::KeyedHash;
+use crate::secrets::{KeyId, KeyedHash};
 use crate::store::Seq;
 
 impl Directory {
@@ -24,8 +24,9 @@ impl Directory {
                 return Err(ChangeError::NotFound("there is no such account".into()));
             }
             let id = OperatorKeyId::new(by.at, &*self.entropy)?;
-            let NewOperatorKey { name, authority, hash, clients, expires_at } = new;
-            let key = OperatorKey { id, name, authority, hash, clients, expires_at, revoked: false, created_at: by.at };
+            let NewOperatorKey { name, authority, hash: (hash, hash_key), clients, expires_at } = new;
+            let (revoked, created_at) = (false, by.at);
+            let key = OperatorKey { id, name, authority, hash, hash_key, clients, expires_at, revoked, created_at };
             let entry = entry(by, "operator-key.issue", id.to_string()).of(authority).changed(Value::Null, shown(&key));
             let seq = self.commit(&entry, |tx| tx.insert_operator_key(&key))?;
             self.swap(|snapshot| snapshot.put_operator_key(key.clone()));
@@ -63,8 +64,8 @@ pub struct NewOperatorKey {
     pub name: String,
     /// What it may do.
     pub authority: Authority,
-    /// Its keyed hash.
-    pub hash: KeyedHash,
+    /// Its keyed hash, and the key that made it.
+    pub hash: (KeyedHash, KeyId),
     /// The networks from which it serves; everywhere where there are none.
     pub clients: Vec<ipnet::IpNet>,
     /// When it ends.

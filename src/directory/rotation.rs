@@ -7,9 +7,8 @@ use jiff::Timestamp;
 
 use super::change::{By, ChangeError, Result, no_credential};
 use super::entry::entry;
-use super::{Credential, CredentialState, Directory, FormerSecrets, Pair, Snapshot, TokenEntry, detail};
+use super::{Credential, CredentialState, Directory, FormerSecrets, HashedSecrets, Pair, Snapshot, TokenEntry, detail};
 use crate::domain::CredentialId;
-use crate::secrets::KeyedHash;
 
 /// What is to be changed of a credential set; what is not said stays.
 #[derive(Debug, Clone, Default)]
@@ -27,10 +26,8 @@ pub struct CredentialChange {
 /// New secrets for a credential set, hashed already.
 #[derive(Debug)]
 pub struct NewSecrets {
-    /// The hash of the password.
-    pub password_hash: String,
-    /// The keyed hash of the x-api-key.
-    pub api_key_hash: KeyedHash,
+    /// What is kept of them.
+    pub secrets: HashedSecrets,
     /// Until when the former ones serve; `None` ends them at once.
     pub overlap_until: Option<Timestamp>,
 }
@@ -83,10 +80,12 @@ impl Directory {
             credential.former = new.overlap_until.map(|ends_at| FormerSecrets {
                 password_hash: before.password_hash.clone(),
                 api_key_hash: before.api_key_hash,
+                hash_key: before.hash_key,
                 ends_at,
             });
-            credential.password_hash = new.password_hash;
-            credential.api_key_hash = new.api_key_hash;
+            credential.password_hash = new.secrets.password_hash;
+            credential.api_key_hash = new.secrets.api_key_hash;
+            credential.hash_key = new.secrets.hash_key;
             credential.rotated_at = Some(by.at);
             credential.used = Arc::default();
             if let (Some(_), Some(last)) = (&credential.former, before.used.last(Pair::Current)) {

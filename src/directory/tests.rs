@@ -8,8 +8,8 @@ use super::*;
 use crate::domain::{AccountId, AccountName, Actor, Authority, Labels, ScheduleName, SystemEntropy, TokenId, UserId};
 use crate::kill_switch::Scope;
 use crate::schedule::{Held, Override};
-use crate::secrets::{AppKey, HashPurpose, KeyRing};
-use crate::store::{NewUser, RecordedChange, SealedSecrets, Seq, StoreSettings, Synchronous, UserState};
+use crate::secrets::{AppKey, HashPurpose, HashedPassword, KeyId, KeyRing};
+use crate::store::{NewUser, RecordedChange, Resealed, SealedSecrets, Seq, StoreSettings, Synchronous, UserState};
 
 const PASSWORD_HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdC1jYW5hcnk$aGFzaC1jYW5hcnk";
 const NEW_HASH: &str = "$argon2id$v=19$m=19456,t=3,p=1$c2FsdC1jYW5hcnk$aGFzaC1jYW5hcnk";
@@ -29,7 +29,7 @@ fn directory(folder: &Path) -> Directory {
 }
 
 fn hash(ring: &KeyRing, text: &[u8]) -> KeyedHash {
-    ring.keyed_hash(HashPurpose::Token, text)
+    ring.keyed_hash(HashPurpose::Token, text).0
 }
 
 fn by() -> By {
@@ -41,7 +41,8 @@ fn token(directory: &Directory, hash: KeyedHash, credential: CredentialId) -> To
     let end = Timestamp::from_second(3600).expect("a time");
     let api_key = directory.snapshot().credential(credential).expect("there").api_key_hash;
     let entry = TokenEntry::new(id, credential, Timestamp::UNIX_EPOCH, end);
-    directory.insert_token(hash, entry, &api_key).expect("inserted");
+    let key = KeyId::from_bytes([0; 4]);
+    directory.insert_token((hash, key), entry, |set| set.pair_of(&api_key, entry.issued_at())).expect("inserted");
     id
 }
 
@@ -63,18 +64,17 @@ fn everything(directory: &Directory, ring: &KeyRing) {
         purpose: Some("the till".into()),
         clients: Vec::new(),
         expires_at: None,
-        password_hash: PASSWORD_HASH.into(),
-        api_key_hash: hash(ring, b"key"),
+        secrets: hashed(PASSWORD_HASH, hash(ring, b"key")),
         grants: vec![policy.clone()],
     };
     let (credential, _) = directory.issue_credential(&by, new).expect("issued");
-    directory.renew_password_hash(&by, &credential, NEW_HASH.into()).expect("renewed");
+    directory.renew_hashes(&by, &credential, hashed(NEW_HASH, hash(ring, b"key"))).expect("renewed");
     let id = credential.id;
     let end = Timestamp::from_second(60).expect("a time");
     let until = Some(end);
     let change = CredentialChange { purpose: Some("the other till".into()), ..CredentialChange::default() };
     directory.update_credential(&by, id, change).expect("updated");
-    let new = NewSecrets { password_hash: NEW_HASH.into(), api_key_hash: hash(ring, b"new key"), overlap_until: until };
+    let new = NewSecrets { secrets: hashed(NEW_HASH, hash(ring, b"new key")), overlap_until: until };
     directory.rotate_credential(&by, id, new).expect("rotated");
     directory.end_rotation(&by, id).expect("ended");
     directory.add_grant(&by, id, Grant { policy: policy.clone(), expires_at: until }).expect("granted");
@@ -110,7 +110,7 @@ fn everything(directory: &Directory, ring: &KeyRing) {
         id: user_id,
         name: "anna".into(),
         authority: Authority::Admin,
-        password_hash: PASSWORD_HASH.into(),
+        password: password(PASSWORD_HASH),
         created_at: by.at,
     };
     directory.create_user(&by, &user).expect("created");
@@ -118,14 +118,14 @@ fn everything(directory: &Directory, ring: &KeyRing) {
         id: UserId::new(by.at, &SystemEntropy).expect("entropy"),
         name: "bert".into(),
         authority: Authority::Auditor,
-        password_hash: PASSWORD_HASH.into(),
+        password: password(PASSWORD_HASH),
         created_at: by.at,
     };
     directory.create_user(&by, &second).expect("created");
     directory.set_user_authority(&by, "bert", Authority::Admin).expect("promoted");
     directory.set_user_state(&by, "anna", UserState::Disabled).expect("disabled");
     directory.set_user_state(&by, "anna", UserState::Active).expect("enabled");
-    directory.reset_password(&by, "anna", NEW_HASH).expect("reset");
+    directory.reset_password(&by, "anna", &password(NEW_HASH)).expect("reset");
     directory.store.set_totp_for_tests("anna");
     directory.reset_totp(&by, "anna").expect("reset");
     let limits = Some(crate::domain::Limits::new(None, Some(3), None));
@@ -135,13 +135,30 @@ fn everything(directory: &Directory, ring: &KeyRing) {
     let new = NewOperatorKey {
         name: "ticket-system".into(),
         authority: Authority::Client(account.id),
-        hash: hash(ring, b"operator-key"),
+        hash: (hash(ring, b"operator-key"), ring.current_id()),
         clients: vec!["10.0.0.0/8".parse().expect("a network")],
         expires_at: Timestamp::from_second(3600).expect("a time"),
     };
     let (key, _) = directory.issue_operator_key(&by, new).expect("issued");
     directory.revoke_operator_key(&by, key.id).expect("revoked");
     secrets_at_an_upstream(directory, account.id);
+    keys(directory, ring);
+}
+
+fn keys(directory: &Directory, ring: &KeyRing) {
+    let former = KeyId::from_bytes([0; 4]);
+    directory.rotate_key(&by(), former, ring.current_id()).expect("rotated");
+    let done = Resealed { moved: 1, unreadable: 0 };
+    directory.end_key_rotation(&by(), former, ring, done).expect("ended");
+    directory.retire_key(&by(), former).expect("retired");
+}
+
+fn password(hash: &str) -> HashedPassword {
+    HashedPassword { hash: hash.into(), key: KeyId::from_bytes([0; 4]) }
+}
+
+fn hashed(password_hash: &str, api_key_hash: KeyedHash) -> HashedSecrets {
+    HashedSecrets { password_hash: password_hash.into(), api_key_hash, hash_key: KeyId::from_bytes([0; 4]) }
 }
 
 fn accounts(directory: &Directory) {
@@ -317,8 +334,7 @@ fn a_kill_switch_on_the_new_name_of_an_account_cuts_what_began_under_the_old_one
         purpose: None,
         clients: Vec::new(),
         expires_at: None,
-        password_hash: PASSWORD_HASH.into(),
-        api_key_hash: hash(&ring, b"key"),
+        secrets: hashed(PASSWORD_HASH, hash(&ring, b"key")),
         grants: Vec::new(),
     };
     let (credential, _) = directory.issue_credential(&by(), set).expect("issued");

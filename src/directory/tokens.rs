@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use jiff::Timestamp;
 
 use crate::domain::{CredentialId, TokenId};
-use crate::secrets::KeyedHash;
+use crate::secrets::{KeyId, KeyedHash};
 use crate::store::{Credential, Pair, TokenRow};
 
 /// A live token as a request meets it: 56 bytes.
@@ -57,9 +57,10 @@ impl TokenEntry {
         Timestamp::from_microsecond(self.expires_at).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
-    pub(super) fn row(&self, hash: KeyedHash) -> TokenRow {
+    pub(super) fn row(&self, hash: KeyedHash, hash_key: KeyId) -> TokenRow {
         TokenRow {
             hash,
+            hash_key,
             id: self.id,
             credential: self.credential,
             issued_at: self.issued_at(),

@@ -6,6 +6,7 @@ use super::Directory;
 use super::change::{By, ChangeError, Result};
 use super::entry::entry;
 use crate::domain::{Authority, Role};
+use crate::secrets::HashedPassword;
 use crate::store::{NewUser, User, UserState};
 
 impl Directory {
@@ -84,12 +85,12 @@ impl Directory {
     ///
     /// # Errors
     /// When there is no such user, or the store fails.
-    pub fn reset_password(&self, by: &By, name: &str, hash: &str) -> Result<User> {
+    pub fn reset_password(&self, by: &By, name: &str, password: &HashedPassword) -> Result<User> {
         self.with_lock(|_| {
             let user = self.user(name)?;
             let (was, is) = (json!({ "password": "set" }), json!({ "password": "to be changed" }));
             let entry = entry(by, "user.reset-password", name.to_owned()).of(user.authority).changed(was, is);
-            self.commit(&entry, |tx| tx.reset_password(user.id, hash))?;
+            self.commit(&entry, |tx| tx.reset_password(user.id, password))?;
             Ok(User { must_change_password: true, ..user })
         })
     }

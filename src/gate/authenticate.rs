@@ -29,10 +29,8 @@ impl Gate {
         let token = presented_bearer(asked.head.headers)
             .map_err(unreadable)?
             .ok_or_else(|| missing("no bearer token was sent", Challenge::Bearer))?;
-        let entry = self
-            .directory
-            .find_token(&self.hash_of(&token), asked.now)
-            .ok_or_else(|| invalid("the token is unknown, expired or revoked"))?;
+        let entry =
+            self.find_token(&token, asked.now).ok_or_else(|| invalid("the token is unknown, expired or revoked"))?;
         trail.known_by_token(entry.id, entry.credential, None);
         let snapshot = self.directory.snapshot();
         let credential = snapshot
@@ -58,10 +56,11 @@ impl Gate {
     fn check_api_key(&self, running: &Running<'_>, credential: &Credential) -> Result<(), Denial> {
         match presented_api_key(running.request.asked.head.headers).map_err(unreadable)? {
             Some(key) => {
-                let hash = self.key_ring.keyed_hash(HashPurpose::ApiKey, key.secret().expose().as_bytes());
                 let now = running.request.asked.now;
-                let pair = credential
-                    .pair_of(&hash, now)
+                let text = key.secret().expose().as_bytes();
+                let pair = self
+                    .key_ring
+                    .find(HashPurpose::ApiKey, text, |hash| credential.pair_of(hash, now))
                     .ok_or_else(|| wrong_key("the x-api-key is not the one of the token's credential set"))?;
                 if pair == Pair::Former {
                     credential.used.note(pair, now);

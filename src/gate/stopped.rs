@@ -1,6 +1,9 @@
 //! Steps 1 and 2: the request has one meaning, and no kill switch stops everything.
 
+use jiff::Timestamp;
+
 use crate::audit::Step;
+use crate::directory::TokenEntry;
 use crate::domain::{Code, IssuedSecret};
 use crate::secrets::HashPurpose;
 
@@ -59,14 +62,16 @@ impl Gate {
     /// Names the actor in the row of a request that is stopped anyway. No password is hashed for it.
     fn name_actor(&self, request: &Request<'_>, trail: &mut Trail) {
         if let Ok(Some(token)) = presented_bearer(request.asked.head.headers)
-            && let Some(entry) = self.directory.find_token(&self.hash_of(&token), request.asked.now)
+            && let Some(entry) = self.find_token(&token, request.asked.now)
         {
             let account = self.directory.snapshot().credential(entry.credential).map(|credential| credential.account);
             trail.known_by_token(entry.id, entry.credential, account);
         }
     }
 
-    pub(super) fn hash_of(&self, token: &IssuedSecret) -> crate::secrets::KeyedHash {
-        self.key_ring.keyed_hash(HashPurpose::Token, token.secret().expose().as_bytes())
+    /// The live token with this text.
+    pub(super) fn find_token(&self, token: &IssuedSecret, now: Timestamp) -> Option<TokenEntry> {
+        let text = token.secret().expose().as_bytes();
+        self.key_ring.find(HashPurpose::Token, text, |hash| self.directory.find_token(hash, now))
     }
 }

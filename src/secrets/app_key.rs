@@ -6,6 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use zeroize::Zeroizing;
 
+use super::derived::{DeriveError, Derived};
+use super::key_id::KeyId;
 use crate::domain::{Entropy, EntropyError, Secret};
 
 const PREFIX: &str = "base64:";
@@ -54,6 +56,14 @@ impl AppKey {
     #[must_use]
     pub fn to_text(&self) -> Secret {
         Secret::new(format!("{PREFIX}{}", BASE64.encode(self.0.as_slice())))
+    }
+
+    /// What it is called.
+    ///
+    /// # Errors
+    /// When that cannot be derived.
+    pub fn id(&self) -> Result<KeyId, DeriveError> {
+        Ok(Derived::from(self)?.id)
     }
 
     pub(super) fn bytes(&self) -> &[u8; 32] {

@@ -1,202 +1,122 @@
-//! Derives one key per purpose from `APP_KEY` (HKDF-SHA-256, RFC 5869) and keeps it ready for use.
+//! `APP_KEY` and its predecessors. The ring is turned while the gateway runs: whoever holds it sees the new key at once.
 
 use std::fmt;
+use std::sync::Arc;
 
-use aes_gcm_siv::{Aes256GcmSiv, KeyInit};
-use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
-use hkdf::Hkdf;
-use hmac::{Hmac, Mac};
-use sha2::Sha256;
-use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
+use arc_swap::ArcSwap;
+use ed25519_dalek::{Signature, VerifyingKey};
 
 use super::AppKey;
-use super::sealed::SealPurpose;
-
-/// What a keyed hash is for. The same text hashes differently for each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HashPurpose {
-    /// Gateway tokens.
-    Token,
-    /// Clients' x-api-keys.
-    ApiKey,
-    /// Portal sessions.
-    PortalSession,
-    /// Records of the audit trail.
-    AuditRecord,
-    /// Spans of the audit trail.
-    AuditSpan,
-}
-
-/// HMAC-SHA-256 of a secret under a key of ours: enough to find it, of no use to a thief of the database.
-#[derive(Clone, Copy, Eq, PartialOrd, Ord)]
-pub struct KeyedHash([u8; 32]);
-
-impl KeyedHash {
-    /// The bytes as stored.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-
-    /// The hash whose stored bytes these are.
-    #[must_use]
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-}
-
-impl PartialEq for KeyedHash {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
-    }
-}
-
-impl std::hash::Hash for KeyedHash {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.0.hash(state);
-    }
-}
-
-impl fmt::Debug for KeyedHash {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("KeyedHash[…]")
-    }
-}
-
-/// A key could not be derived.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a key could not be derived from the APP_KEY")]
-pub struct DeriveError;
-
-/// Identifies an `APP_KEY` without telling anything about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KeyId(pub(super) [u8; 4]);
-
-impl KeyId {
-    /// The bytes as stored.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8; 4] {
-        &self.0
-    }
-
-    /// The id whose stored bytes these are.
-    #[must_use]
-    pub fn from_bytes(bytes: [u8; 4]) -> Self {
-        Self(bytes)
-    }
-}
-
-/// One `APP_KEY` with all that is derived from it.
-struct Derived {
-    id: KeyId,
-    token: Hmac<Sha256>,
-    api_key: Hmac<Sha256>,
-    portal_session: Hmac<Sha256>,
-    audit_record: Hmac<Sha256>,
-    audit_span: Hmac<Sha256>,
-    checkpoint: SigningKey,
-    upstream_secret: Aes256GcmSiv,
-    upstream_session: Aes256GcmSiv,
-    totp: Aes256GcmSiv,
-    canary: Aes256GcmSiv,
-    pepper: Zeroizing<[u8; 32]>,
-}
-
-impl Derived {
-    fn from(key: &AppKey) -> Result<Self, DeriveError> {
-        let hkdf = Hkdf::<Sha256>::new(None, key.bytes());
-        let derive = |purpose: &str| -> Result<Zeroizing<[u8; 32]>, DeriveError> {
-            let mut derived = Zeroizing::new([0; 32]);
-            let info = format!("erp-access/v1/{purpose}");
-            hkdf.expand(info.as_bytes(), derived.as_mut_slice()).map_err(|_| DeriveError)?;
-            Ok(derived)
-        };
-        let hash = |purpose: &str| -> Result<Hmac<Sha256>, DeriveError> {
-            // HMAC pads a key shorter than its block with zeros (RFC 2104).
-            let mut block = Zeroizing::new([0; 64]);
-            block.iter_mut().zip(derive(purpose)?.iter()).for_each(|(padded, byte)| *padded = *byte);
-            Ok(<Hmac<Sha256> as KeyInit>::new((&*block).into()))
-        };
-        let seal = |purpose: &str| derive(purpose).map(|key| Aes256GcmSiv::new((&*key).into()));
-        let [a, b, c, d, ..] = *derive("key-id")?;
-        Ok(Self {
-            id: KeyId([a, b, c, d]),
-            token: hash("hash/token")?,
-            api_key: hash("hash/api-key")?,
-            portal_session: hash("hash/portal-session")?,
-            audit_record: hash("hash/audit-record")?,
-            audit_span: hash("hash/audit-span")?,
-            checkpoint: SigningKey::from_bytes(&*derive("sign/audit-checkpoint")?),
-            upstream_secret: seal("seal/upstream-secret")?,
-            upstream_session: seal("seal/upstream-session")?,
-            totp: seal("seal/totp")?,
-            canary: seal("seal/canary")?,
-            pepper: derive("pepper/password")?,
-        })
-    }
-}
+use super::derived::{DeriveError, Derived};
+use super::key_id::KeyId;
+use super::keyed_hash::{HashPurpose, KeyedHash};
 
 /// `APP_KEY` and its predecessors. New values use the first; old values are opened by whichever made them.
 pub struct KeyRing {
-    current: Derived,
-    predecessors: Vec<Derived>,
+    keys: ArcSwap<Keys>,
+}
+
+/// The keys at one moment, newest first.
+struct Keys {
+    current: Arc<Derived>,
+    predecessors: Vec<Arc<Derived>>,
+}
+
+impl Keys {
+    fn all(&self) -> impl Iterator<Item = &Arc<Derived>> {
+        std::iter::once(&self.current).chain(&self.predecessors)
+    }
 }
 
 impl KeyRing {
-    /// A ring with `current` in use and `predecessors` for what they once sealed.
+    /// A ring with `current` in use and `predecessors` for what they once sealed, newest first. A key that is named twice
+    /// is held once.
     ///
     /// # Errors
     /// When a key cannot be derived; nothing may then be sealed or hashed.
     pub fn new(current: &AppKey, predecessors: &[AppKey]) -> Result<Self, DeriveError> {
-        let predecessors = predecessors.iter().map(Derived::from).collect::<Result<_, _>>()?;
-        Ok(Self { current: Derived::from(current)?, predecessors })
+        let current = Arc::new(Derived::from(current)?);
+        let mut ring = Keys { current, predecessors: Vec::with_capacity(predecessors.len()) };
+        for key in predecessors {
+            let derived = Derived::from(key)?;
+            if ring.all().all(|held| held.id != derived.id) {
+                ring.predecessors.push(Arc::new(derived));
+            }
+        }
+        Ok(Self { keys: ArcSwap::from_pointee(ring) })
     }
 
-    /// The keyed hash of a secret. Allocates nothing.
-    #[must_use]
-    pub fn keyed_hash(&self, purpose: HashPurpose, secret: &[u8]) -> KeyedHash {
-        hash(&self.current, purpose, secret)
+    /// Puts a new key into use; the one before becomes its predecessor. Gives the ids of both, the new one first.
+    ///
+    /// # Errors
+    /// When the key cannot be derived; nothing has changed then.
+    pub fn turn_to(&self, new: &AppKey) -> Result<(KeyId, KeyId), DeriveError> {
+        let new = Arc::new(Derived::from(new)?);
+        let before = self.keys.rcu(|keys| {
+            let older = keys.all().filter(|held| held.id != new.id).map(Arc::clone);
+            Keys { current: Arc::clone(&new), predecessors: older.collect() }
+        });
+        Ok((new.id, before.current.id))
     }
 
-    /// The keyed hash as the key with this id makes it; `None` where the ring does not hold that key.
+    /// Lets go of a predecessor: what it made can no longer be opened or found.
+    pub fn forget(&self, id: KeyId) {
+        self.keys.rcu(|keys| Keys {
+            current: Arc::clone(&keys.current),
+            predecessors: keys.predecessors.iter().filter(|held| held.id != id).map(Arc::clone).collect(),
+        });
+    }
+
+    /// The ids of its keys; the one in use first, then its predecessors, newest first.
     #[must_use]
-    pub fn keyed_hash_by(&self, id: KeyId, purpose: HashPurpose, secret: &[u8]) -> Option<KeyedHash> {
-        self.by_id(id).map(|derived| hash(derived, purpose, secret))
+    pub fn ids(&self) -> Vec<KeyId> {
+        self.keys.load().all().map(|held| held.id).collect()
     }
 
     /// The id of the key that is in use.
     #[must_use]
     pub fn current_id(&self) -> KeyId {
-        self.current.id
+        self.keys.load().current.id
     }
 
-    /// Signs a statement about the audit trail (Ed25519, RFC 8032).
+    /// The keyed hash of a secret, with the key in use. Allocates nothing.
     #[must_use]
-    pub fn sign_checkpoint(&self, statement: &[u8]) -> [u8; 64] {
-        self.current.checkpoint.sign(statement).to_bytes()
+    pub fn keyed_hash(&self, purpose: HashPurpose, secret: &[u8]) -> (KeyedHash, KeyId) {
+        let keys = self.keys.load();
+        (keys.current.hash(purpose, secret), keys.current.id)
     }
 
-    /// The key with which anybody can check what [`KeyRing::sign_checkpoint`] signed.
+    /// The keyed hash as the key with this id makes it; `None` where the ring does not hold that key.
     #[must_use]
-    pub fn checkpoint_public_key(&self) -> [u8; 32] {
-        self.current.checkpoint.verifying_key().to_bytes()
+    pub fn keyed_hash_by(&self, id: KeyId, purpose: HashPurpose, secret: &[u8]) -> Option<KeyedHash> {
+        self.keys.load().all().find(|held| held.id == id).map(|held| held.hash(purpose, secret))
     }
 
-    pub(super) fn current_cipher(&self, purpose: SealPurpose) -> (KeyId, &Aes256GcmSiv) {
-        (self.current.id, cipher(&self.current, purpose))
+    /// What `look` finds under the keyed hash of a secret, whichever key made it. The key in use is tried first, so that
+    /// what was made since the last rotation costs one hash.
+    pub fn find<T>(
+        &self,
+        purpose: HashPurpose,
+        secret: &[u8],
+        mut look: impl FnMut(&KeyedHash) -> Option<T>,
+    ) -> Option<T> {
+        self.keys.load().all().find_map(|held| look(&held.hash(purpose, secret)))
     }
 
-    pub(super) fn cipher_of(&self, id: KeyId, purpose: SealPurpose) -> Option<&Aes256GcmSiv> {
-        self.by_id(id).map(|derived| cipher(derived, purpose))
+    /// Signs a statement about the audit trail (Ed25519, RFC 8032). Gives the key with which anybody can check that, and
+    /// the signature.
+    #[must_use]
+    pub fn sign_checkpoint(&self, statement: &[u8]) -> ([u8; 32], [u8; 64]) {
+        let current = self.current();
+        (current.public_key(), current.sign(statement))
     }
 
-    fn by_id(&self, id: KeyId) -> Option<&Derived> {
-        std::iter::once(&self.current).chain(&self.predecessors).find(|derived| derived.id == id)
+    pub(super) fn current(&self) -> Arc<Derived> {
+        Arc::clone(&self.keys.load().current)
     }
 
-    pub(super) fn pepper(&self) -> &[u8; 32] {
-        &self.current.pepper
+    pub(super) fn by_id(&self, id: KeyId) -> Option<Arc<Derived>> {
+        self.keys.load().all().find(|held| held.id == id).map(Arc::clone)
     }
 }
 
@@ -207,29 +127,55 @@ pub fn is_signed_by(public_key: &[u8; 32], statement: &[u8], signature: &[u8; 64
         .is_ok_and(|key| key.verify_strict(statement, &Signature::from_bytes(signature)).is_ok())
 }
 
-fn hash(derived: &Derived, purpose: HashPurpose, secret: &[u8]) -> KeyedHash {
-    let mut mac = match purpose {
-        HashPurpose::Token => derived.token.clone(),
-        HashPurpose::ApiKey => derived.api_key.clone(),
-        HashPurpose::PortalSession => derived.portal_session.clone(),
-        HashPurpose::AuditRecord => derived.audit_record.clone(),
-        HashPurpose::AuditSpan => derived.audit_span.clone(),
-    };
-    mac.update(secret);
-    KeyedHash(mac.finalize().into_bytes().into())
-}
-
-fn cipher(derived: &Derived, purpose: SealPurpose) -> &Aes256GcmSiv {
-    match purpose {
-        SealPurpose::UpstreamSecret => &derived.upstream_secret,
-        SealPurpose::UpstreamSession => &derived.upstream_session,
-        SealPurpose::Totp => &derived.totp,
-        SealPurpose::Canary => &derived.canary,
+impl fmt::Debug for KeyRing {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "KeyRing({} predecessors)", self.keys.load().predecessors.len())
     }
 }
 
-impl fmt::Debug for KeyRing {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "KeyRing({} predecessors)", self.predecessors.len())
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::SystemEntropy;
+
+    fn key() -> AppKey {
+        AppKey::generate(&SystemEntropy).expect("entropy")
+    }
+
+    fn finds(ring: &KeyRing, hash: KeyedHash) -> bool {
+        ring.find(HashPurpose::Token, b"secret", |made| (*made == hash).then_some(())).is_some()
+    }
+
+    #[test]
+    fn what_was_hashed_before_a_turn_is_found_until_its_key_is_forgotten() {
+        let (old, new) = (key(), key());
+        let ring = KeyRing::new(&old, &[]).expect("derived");
+        let (before, old_id) = ring.keyed_hash(HashPurpose::Token, b"secret");
+        assert_eq!(ring.turn_to(&new), Ok((ring.current_id(), old_id)));
+        let (after, new_id) = ring.keyed_hash(HashPurpose::Token, b"secret");
+        assert!(before != after && old_id != new_id);
+        assert!(finds(&ring, before) && finds(&ring, after));
+        assert_eq!(ring.ids(), [new_id, old_id]);
+        ring.forget(old_id);
+        assert!(!finds(&ring, before) && finds(&ring, after));
+        assert_eq!(ring.keyed_hash_by(old_id, HashPurpose::Token, b"secret"), None);
+    }
+
+    #[test]
+    fn the_key_in_use_is_never_forgotten() {
+        let ring = KeyRing::new(&key(), &[]).expect("derived");
+        let id = ring.current_id();
+        ring.forget(id);
+        assert_eq!(ring.ids(), [id]);
+    }
+
+    #[test]
+    fn a_key_that_is_named_twice_is_held_once() {
+        let (one, other) = (key(), key());
+        let ring = KeyRing::new(&one, &[other.clone(), one.clone(), other]).expect("derived");
+        assert_eq!(ring.ids().len(), 2);
+        let before = ring.ids();
+        ring.turn_to(&one).expect("derived");
+        assert_eq!(ring.ids(), before);
     }
 }

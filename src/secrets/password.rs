@@ -9,9 +9,8 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use argon2::{Algorithm, Argon2, Params, Version};
 use tokio::sync::Semaphore;
-use zeroize::Zeroizing;
 
-use super::KeyRing;
+use super::{KeyId, KeyRing};
 use crate::domain::{Clock, Secret};
 
 /// How passwords are hashed.
@@ -34,8 +33,18 @@ pub enum Verified {
     Wrong,
     /// It is.
     Right,
-    /// It is, and its hash was made with other parameters than today's; this is the one to keep from now on.
-    RightWithNewHash(String),
+    /// It is, and its hash was made with another key or other parameters than today's; this is the one to keep from now
+    /// on.
+    RightWithNewHash(HashedPassword),
+}
+
+/// What is kept of a password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HashedPassword {
+    /// The Argon2id hash, as a PHC string.
+    pub hash: String,
+    /// The key whose pepper is in it.
+    pub key: KeyId,
 }
 
 /// A password was not hashed.
@@ -64,23 +73,23 @@ pub struct PasswordHasher {
 }
 
 struct Work {
-    pepper: Zeroizing<[u8; 32]>,
+    key_ring: Arc<KeyRing>,
     parameters: Params,
     /// The hash of a password that nobody has, with the current parameters.
     nobodys: String,
 }
 
 impl PasswordHasher {
-    /// A hasher with these settings and the ring's pepper.
+    /// A hasher with these settings and the ring's peppers.
     ///
     /// # Errors
     /// When Argon2 does not take the parameters.
-    pub fn new(settings: HashingSettings, ring: &KeyRing, clock: Arc<dyn Clock>) -> Result<Self, HashingError> {
+    pub fn new(settings: HashingSettings, key_ring: Arc<KeyRing>, clock: Arc<dyn Clock>) -> Result<Self, HashingError> {
         let parameters = Params::new(settings.memory_kib, settings.iterations, 1, None)
             .map_err(|error| HashingError::Parameters(error.to_string()))?;
-        let mut work = Work { pepper: Zeroizing::new(*ring.pepper()), parameters, nobodys: String::new() };
+        let mut work = Work { key_ring, parameters, nobodys: String::new() };
         let began = clock.monotonic();
-        work.nobodys = work.hash(b"nobody")?;
+        work.nobodys = work.hash(b"nobody")?.hash;
         let typical = micros(clock.monotonic().saturating_sub(began));
         Ok(Self {
             work: Arc::new(work),
@@ -92,23 +101,23 @@ impl PasswordHasher {
         })
     }
 
-    /// The PHC string of a password, with a random salt.
+    /// The hash of a password, with a random salt and the pepper of the key in use.
     ///
     /// # Errors
     /// When too many wait, or at shutdown.
-    pub async fn hash(&self, password: Secret) -> Result<String, HashingError> {
+    pub async fn hash(&self, password: Secret) -> Result<HashedPassword, HashingError> {
         self.in_turn(move |work| work.hash(password.expose().as_bytes())).await?
     }
 
     /// Whether the password is the one hashed. Without a hash the work is the same and the answer is no.
     ///
-    /// A right password costs a second computation when the parameters have changed since it was hashed.
+    /// A right password costs a second computation when the key or the parameters have changed since it was hashed.
     ///
     /// # Errors
     /// When too many wait, or at shutdown.
-    pub async fn verify(&self, password: Secret, hash: Option<String>) -> Result<Verified, HashingError> {
+    pub async fn verify(&self, password: Secret, hashed: Option<HashedPassword>) -> Result<Verified, HashingError> {
         let began = self.clock.monotonic();
-        let found = self.in_turn(move |work| work.verify(password.expose().as_bytes(), hash.as_deref())).await?;
+        let found = self.in_turn(move |work| work.verify(password.expose().as_bytes(), hashed.as_ref())).await?;
         if !matches!(found, Verified::RightWithNewHash(_)) {
             self.note(self.clock.monotonic().saturating_sub(began));
         }
@@ -166,29 +175,36 @@ impl Drop for Queued<'_> {
 }
 
 impl Work {
-    fn argon2(&self) -> Result<Argon2<'_>, HashingError> {
-        Argon2::new_with_secret(self.pepper.as_slice(), Algorithm::Argon2id, Version::V0x13, self.parameters.clone())
+    fn argon2<'a>(&self, pepper: &'a [u8; 32]) -> Result<Argon2<'a>, HashingError> {
+        Argon2::new_with_secret(pepper, Algorithm::Argon2id, Version::V0x13, self.parameters.clone())
             .map_err(|error| HashingError::Parameters(error.to_string()))
     }
 
-    fn hash(&self, password: &[u8]) -> Result<String, HashingError> {
-        let hash: PasswordHash =
-            self.argon2()?.hash_password(password).map_err(|error| HashingError::Parameters(error.to_string()))?;
-        Ok(hash.to_string())
+    fn hash(&self, password: &[u8]) -> Result<HashedPassword, HashingError> {
+        let key = self.key_ring.current();
+        let hash: PasswordHash = self
+            .argon2(&key.pepper)?
+            .hash_password(password)
+            .map_err(|error| HashingError::Parameters(error.to_string()))?;
+        Ok(HashedPassword { hash: hash.to_string(), key: key.id })
     }
 
-    /// A hash that is missing or cannot be read costs the same as one that does not fit.
-    fn verify(&self, password: &[u8], hash: Option<&str>) -> Verified {
-        let Ok(argon2) = self.argon2() else { return Verified::Wrong };
-        let Some(hash) = hash.and_then(|hash| PasswordHash::new(hash).ok()) else {
-            let nobodys = PasswordHash::new(&self.nobodys);
-            let _ = nobodys.map(|hash| argon2.verify_password(password, &hash));
+    /// A hash that is missing, cannot be read or was made with a key that is gone costs the same as one that does not fit.
+    fn verify(&self, password: &[u8], hashed: Option<&HashedPassword>) -> Verified {
+        let current = self.key_ring.current();
+        let known =
+            hashed.and_then(|hashed| Some((PasswordHash::new(&hashed.hash).ok()?, self.key_ring.by_id(hashed.key)?)));
+        let Some((hash, key)) = known else {
+            if let (Ok(argon2), Ok(nobodys)) = (self.argon2(&current.pepper), PasswordHash::new(&self.nobodys)) {
+                let _ = argon2.verify_password(password, &nobodys);
+            }
             return Verified::Wrong;
         };
-        if argon2.verify_password(password, &hash).is_err() {
+        let right = self.argon2(&key.pepper).is_ok_and(|argon2| argon2.verify_password(password, &hash).is_ok());
+        if !right {
             return Verified::Wrong;
         }
-        if self.made_today(&hash) {
+        if key.id == current.id && self.made_today(&hash) {
             return Verified::Right;
         }
         // A password that is right stays right when it cannot be hashed anew.
@@ -211,13 +227,13 @@ mod tests {
     use crate::domain::{SystemClock, SystemEntropy};
     use crate::secrets::AppKey;
 
-    fn ring() -> KeyRing {
-        KeyRing::new(&AppKey::generate(&SystemEntropy).expect("entropy"), &[]).expect("derived")
+    fn ring() -> Arc<KeyRing> {
+        Arc::new(KeyRing::new(&AppKey::generate(&SystemEntropy).expect("entropy"), &[]).expect("derived"))
     }
 
-    fn hasher(ring: &KeyRing, at_once: usize, waiting: usize) -> PasswordHasher {
+    fn hasher(ring: &Arc<KeyRing>, at_once: usize, waiting: usize) -> PasswordHasher {
         let settings = HashingSettings { memory_kib: 64, iterations: 1, at_once, waiting };
-        PasswordHasher::new(settings, ring, Arc::new(SystemClock::default())).expect("settings")
+        PasswordHasher::new(settings, Arc::clone(ring), Arc::new(SystemClock::default())).expect("settings")
     }
 
     fn secret(text: &str) -> Secret {
@@ -228,13 +244,14 @@ mod tests {
     async fn the_right_password_is_right_and_every_other_is_wrong() {
         let hasher = hasher(&ring(), 2, 8);
         let hash = hasher.hash(secret("correct horse")).await.expect("hashed");
-        assert!(hash.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{hash}");
+        assert!(hash.hash.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{hash:?}");
         assert_eq!(hasher.verify(secret("correct horse"), Some(hash.clone())).await, Ok(Verified::Right));
         for wrong in ["correct hors", "correct horse ", "correct horse\0", ""] {
             assert_eq!(hasher.verify(secret(wrong), Some(hash.clone())).await, Ok(Verified::Wrong), "{wrong:?}");
         }
         assert_eq!(hasher.verify(secret("correct horse"), None).await, Ok(Verified::Wrong));
-        assert_eq!(hasher.verify(secret("correct horse"), Some("not a hash".into())).await, Ok(Verified::Wrong));
+        let no_hash = HashedPassword { hash: "not a hash".into(), ..hash };
+        assert_eq!(hasher.verify(secret("correct horse"), Some(no_hash)).await, Ok(Verified::Wrong));
     }
 
     #[tokio::test]
@@ -248,13 +265,29 @@ mod tests {
         let ring = ring();
         let old = hasher(&ring, 1, 1).hash(secret("correct horse")).await.expect("hashed");
         let settings = HashingSettings { memory_kib: 128, iterations: 2, at_once: 1, waiting: 1 };
-        let today = PasswordHasher::new(settings, &ring, Arc::new(SystemClock::default())).expect("settings");
+        let today =
+            PasswordHasher::new(settings, Arc::clone(&ring), Arc::new(SystemClock::default())).expect("settings");
         assert_eq!(today.verify(secret("wrong"), Some(old.clone())).await, Ok(Verified::Wrong));
         let Ok(Verified::RightWithNewHash(new)) = today.verify(secret("correct horse"), Some(old)).await else {
             panic!("the hash is not renewed");
         };
-        assert!(new.starts_with("$argon2id$v=19$m=128,t=2,p=1$"), "{new}");
+        assert!(new.hash.starts_with("$argon2id$v=19$m=128,t=2,p=1$"), "{new:?}");
         assert_eq!(today.verify(secret("correct horse"), Some(new)).await, Ok(Verified::Right));
+    }
+
+    #[tokio::test]
+    async fn a_right_password_is_hashed_anew_after_the_key_was_rotated() {
+        let ring = ring();
+        let hasher = hasher(&ring, 1, 1);
+        let old = hasher.hash(secret("correct horse")).await.expect("hashed");
+        ring.turn_to(&AppKey::generate(&SystemEntropy).expect("entropy")).expect("derived");
+        assert_eq!(hasher.verify(secret("wrong"), Some(old.clone())).await, Ok(Verified::Wrong));
+        let renewed = hasher.verify(secret("correct horse"), Some(old.clone())).await;
+        let Ok(Verified::RightWithNewHash(new)) = renewed else { panic!("the hash is not renewed: {renewed:?}") };
+        assert_eq!(new.key, ring.current_id());
+        assert_eq!(hasher.verify(secret("correct horse"), Some(new)).await, Ok(Verified::Right));
+        ring.forget(old.key);
+        assert_eq!(hasher.verify(secret("correct horse"), Some(old)).await, Ok(Verified::Wrong));
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use aes_gcm_siv::Nonce;
 use aes_gcm_siv::aead::{Aead, Payload};
 use zeroize::Zeroizing;
 
-use super::key_ring::{KeyId, KeyRing};
+use super::{KeyId, KeyRing};
 use crate::domain::{Entropy, EntropyError};
 
 const FORMAT: u8 = 1;
@@ -67,14 +67,16 @@ impl KeyRing {
         plain: &[u8],
         entropy: &dyn Entropy,
     ) -> Result<Vec<u8>, SealError> {
-        let (id, cipher) = self.current_cipher(purpose);
+        let current = self.current();
+        let id = current.id;
         let mut nonce = [0; NONCE];
         entropy.fill(&mut nonce)?;
         let payload = Payload { msg: plain, aad: &associated_data(place, id) };
-        let ciphertext = cipher.encrypt(&Nonce::from(nonce), payload).map_err(|_| SealError::Broken)?;
+        let ciphertext =
+            current.cipher(purpose).encrypt(&Nonce::from(nonce), payload).map_err(|_| SealError::Broken)?;
         let mut sealed = Vec::with_capacity(1 + KEY_ID + NONCE + ciphertext.len());
         sealed.push(FORMAT);
-        sealed.extend_from_slice(&id.0);
+        sealed.extend_from_slice(id.as_bytes());
         sealed.extend_from_slice(&nonce);
         sealed.extend_from_slice(&ciphertext);
         Ok(sealed)
@@ -96,18 +98,26 @@ impl KeyRing {
         }
         let (id, rest) = rest.split_first_chunk::<KEY_ID>().ok_or(SealError::Format)?;
         let (nonce, ciphertext) = rest.split_first_chunk::<NONCE>().ok_or(SealError::Format)?;
-        let id = KeyId(*id);
-        let cipher = self.cipher_of(id, purpose).ok_or(SealError::UnknownKey)?;
+        let id = KeyId::from_bytes(*id);
+        let key = self.by_id(id).ok_or(SealError::UnknownKey)?;
         let payload = Payload { msg: ciphertext, aad: &associated_data(place, id) };
-        let plain = cipher.decrypt(&Nonce::from(*nonce), payload).map_err(|_| SealError::Broken)?;
+        let plain = key.cipher(purpose).decrypt(&Nonce::from(*nonce), payload).map_err(|_| SealError::Broken)?;
         Ok(Zeroizing::new(plain))
     }
+}
+
+/// The id of the key that a sealed value names; `None` where it has no form of ours.
+#[must_use]
+pub fn sealed_with(sealed: &[u8]) -> Option<KeyId> {
+    let (format, rest) = sealed.split_first()?;
+    let (id, _) = rest.split_first_chunk::<KEY_ID>()?;
+    (*format == FORMAT).then(|| KeyId::from_bytes(*id))
 }
 
 /// Each part with its length before it, so that no two places give the same bytes.
 fn associated_data(place: &Place<'_>, id: KeyId) -> Vec<u8> {
     let mut data = Vec::with_capacity(64);
-    for part in [place.table.as_bytes(), place.row.as_bytes(), place.column.as_bytes(), &id.0] {
+    for part in [place.table.as_bytes(), place.row.as_bytes(), place.column.as_bytes(), id.as_bytes()] {
         data.extend_from_slice(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
         data.extend_from_slice(part);
     }

@@ -12,7 +12,7 @@ use super::accounts::{limits, limits_column};
 use super::rotation::{FormerSecrets, Pair, Used, former};
 use super::{ChangeTransaction, Store, StoreError, exactly_one, from_sql, to_sql, unknown};
 use crate::domain::{AccountId, CredentialId, Limits, PolicyName};
-use crate::secrets::KeyedHash;
+use crate::secrets::{HashedPassword, KeyId, KeyedHash};
 
 /// What an integration holds: a client id, an API password, an x-api-key.
 #[derive(Debug, Clone)]
@@ -37,6 +37,8 @@ pub struct Credential {
     pub expires_at: Option<Timestamp>,
     /// The Argon2id hash of its password, as a PHC string.
     pub password_hash: String,
+    /// The key with which its hashes were made.
+    pub hash_key: KeyId,
     /// The keyed hash of its x-api-key.
     pub api_key_hash: KeyedHash,
     /// How much it may ask for.
@@ -81,11 +83,12 @@ impl Credential {
 
     /// The hash of the password of a pair.
     #[must_use]
-    pub fn password_hash_of(&self, pair: Pair) -> Option<&str> {
-        match pair {
-            Pair::Current => Some(&self.password_hash),
-            Pair::Former => self.former.as_ref().map(|former| former.password_hash.as_str()),
-        }
+    pub fn password_of(&self, pair: Pair) -> Option<HashedPassword> {
+        let (hash, key) = match pair {
+            Pair::Current => (&self.password_hash, self.hash_key),
+            Pair::Former => self.former.as_ref().map(|former| (&former.password_hash, former.hash_key))?,
+        };
+        Some(HashedPassword { hash: hash.clone(), key })
     }
 }
 
@@ -160,7 +163,8 @@ impl Store {
         let mut statement = connection.prepare(
             "SELECT id, account, name, kind, state, expires_at, credential.password_hash, credential.api_key_hash,
                 created_at, reason, purpose, clients, secrets_at, credential.last_used_at, former_secrets.password_hash,
-                former_secrets.api_key_hash, ends_at, former_secrets.last_used_at, revision, limits
+                former_secrets.api_key_hash, ends_at, former_secrets.last_used_at, revision, limits, credential.hash_key,
+                former_secrets.hash_key
              FROM credential LEFT JOIN former_secrets ON former_secrets.credential = credential.id",
         )?;
         let rows = statement.query_map([], |row| {
@@ -184,6 +188,7 @@ impl Store {
                 },
                 expires_at: row.get::<_, Option<_>>(5)?.map(from_sql),
                 password_hash: row.get(6)?,
+                hash_key: KeyId::from_bytes(row.get(20)?),
                 api_key_hash: KeyedHash::from_bytes(row.get(7)?),
                 created_at: from_sql(row.get(8)?),
                 reason: row.get(9)?,
@@ -236,8 +241,8 @@ impl ChangeTransaction<'_> {
     pub fn insert_credential(&self, credential: &Credential) -> Result<(), StoreError> {
         self.connection().execute(
             "INSERT INTO credential (id, account, name, kind, state, expires_at, password_hash, api_key_hash,
-                created_at, changed_at, reason, purpose, clients)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10, ?11, ?12)",
+                created_at, changed_at, reason, purpose, clients, hash_key)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10, ?11, ?12, ?13)",
             params![
                 credential.id.as_bytes(),
                 credential.account.as_bytes(),
@@ -251,6 +256,7 @@ impl ChangeTransaction<'_> {
                 credential.reason,
                 credential.purpose,
                 networks_column(&credential.clients),
+                credential.hash_key.as_bytes(),
             ],
         )?;
         credential.grants.iter().try_for_each(|grant| self.insert_grant(credential.id, grant, credential.created_at))
@@ -305,14 +311,20 @@ impl ChangeTransaction<'_> {
         exactly_one("update credential", affected)
     }
 
-    /// Keeps another hash of a credential set's password.
+    /// Keeps other hashes of a credential set's secrets.
     ///
     /// # Errors
     /// When there is no such set, or the database cannot be written.
-    pub fn update_password_hash(&self, id: CredentialId, hash: &str, at: Timestamp) -> Result<(), StoreError> {
+    pub fn update_hashes(&self, credential: &Credential, at: Timestamp) -> Result<(), StoreError> {
         let affected = self.connection().execute(
-            "UPDATE credential SET password_hash = ?2, changed_at = ?3 WHERE id = ?1",
-            params![id.as_bytes(), hash, to_sql(at)],
+            "UPDATE credential SET password_hash = ?2, api_key_hash = ?3, hash_key = ?4, changed_at = ?5 WHERE id = ?1",
+            params![
+                credential.id.as_bytes(),
+                credential.password_hash,
+                credential.api_key_hash.as_bytes(),
+                credential.hash_key.as_bytes(),
+                to_sql(at),
+            ],
         )?;
         exactly_one("update credential", affected)
     }

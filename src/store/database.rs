@@ -40,7 +40,8 @@ pub enum StoreError {
     /// The `APP_KEY` is not the one of this database.
     #[error(
         "the APP_KEY given does not open this database; give the key with which it was made (a credential file, \
-         `app_key.file` or ERP_ACCESS_APP_KEY), or list it under `app_key.previous_files`"
+         `app_key.file` or ERP_ACCESS_APP_KEY), or list it under `app_key.previous_files`; if it is lost, see \"A lost \
+         APP_KEY\" in docs/operations.md"
     )]
     WrongKey,
     /// Something could not be sealed or opened.

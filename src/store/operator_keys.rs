@@ -7,7 +7,7 @@ use rusqlite::params;
 use super::credentials::{networks, networks_column};
 use super::{ChangeTransaction, Store, StoreError, exactly_one, from_sql, to_sql, unknown};
 use crate::domain::{AccountId, Authority, OperatorKeyId};
-use crate::secrets::KeyedHash;
+use crate::secrets::{KeyId, KeyedHash};
 
 /// A key with which a program carries operations out.
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ pub struct OperatorKey {
     pub authority: Authority,
     /// Its keyed hash.
     pub hash: KeyedHash,
+    /// The key with which it was made.
+    pub hash_key: KeyId,
     /// The networks from which it serves; everywhere where there are none.
     pub clients: Vec<IpNet>,
     /// When it ends.
@@ -46,7 +48,8 @@ impl Store {
     pub fn operator_keys(&self) -> Result<Vec<OperatorKey>, StoreError> {
         let connection = self.connection()?;
         let mut statement = connection.prepare(
-            "SELECT id, name, role, account, key_hash, clients, expires_at, revoked, created_at FROM operator_key",
+            "SELECT id, name, role, account, key_hash, clients, expires_at, revoked, created_at, hash_key
+               FROM operator_key",
         )?;
         let rows = statement.query_map([], |row| {
             let role: String = row.get(2)?;
@@ -61,6 +64,7 @@ impl Store {
                 expires_at: from_sql(row.get(6)?),
                 revoked: row.get(7)?,
                 created_at: from_sql(row.get(8)?),
+                hash_key: KeyId::from_bytes(row.get(9)?),
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -74,8 +78,8 @@ impl ChangeTransaction<'_> {
     /// When the name is taken, or on a fault of the database.
     pub fn insert_operator_key(&self, key: &OperatorKey) -> Result<(), StoreError> {
         self.connection().execute(
-            "INSERT INTO operator_key (id, name, role, account, key_hash, clients, expires_at, created_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO operator_key (id, name, role, account, key_hash, clients, expires_at, created_at, hash_key)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             params![
                 key.id.as_bytes(),
                 key.name,
@@ -85,6 +89,7 @@ impl ChangeTransaction<'_> {
                 networks_column(&key.clients),
                 to_sql(key.expires_at),
                 to_sql(key.created_at),
+                key.hash_key.as_bytes(),
             ],
         )?;
         Ok(())

@@ -6,7 +6,18 @@ use jiff::Timestamp;
 use rusqlite::{Connection, Row, params};
 
 use super::{ChangeTransaction, Credential, Store, StoreError, exactly_one, from_sql, to_sql};
-use crate::secrets::KeyedHash;
+use crate::secrets::{KeyId, KeyedHash};
+
+/// What is kept of a set's secrets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HashedSecrets {
+    /// The Argon2id hash of the password, as a PHC string.
+    pub password_hash: String,
+    /// The keyed hash of the x-api-key.
+    pub api_key_hash: KeyedHash,
+    /// The key with which both were made.
+    pub hash_key: KeyId,
+}
 
 /// Secrets that serve a while longer beside those that took their place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +26,8 @@ pub struct FormerSecrets {
     pub password_hash: String,
     /// The keyed hash of the x-api-key.
     pub api_key_hash: KeyedHash,
+    /// The key with which both were made.
+    pub hash_key: KeyId,
     /// Until when they serve.
     pub ends_at: Timestamp,
 }
@@ -86,7 +99,8 @@ pub(super) fn note_use(connection: &Connection, credential: &Credential) -> Resu
 pub(super) fn former(row: &Row<'_>) -> rusqlite::Result<Option<FormerSecrets>> {
     let Some(password_hash) = row.get(14)? else { return Ok(None) };
     let (api_key_hash, ends_at) = (KeyedHash::from_bytes(row.get(15)?), from_sql(row.get(16)?));
-    Ok(Some(FormerSecrets { password_hash, api_key_hash, ends_at }))
+    let hash_key = KeyId::from_bytes(row.get(21)?);
+    Ok(Some(FormerSecrets { password_hash, api_key_hash, hash_key, ends_at }))
 }
 
 impl ChangeTransaction<'_> {
@@ -98,7 +112,7 @@ impl ChangeTransaction<'_> {
         let id = credential.id.as_bytes();
         let affected = self.connection().execute(
             "UPDATE credential SET password_hash = ?2, api_key_hash = ?3, secrets_at = ?4, changed_at = ?5,
-                last_used_at = ?6 WHERE id = ?1",
+                last_used_at = ?6, hash_key = ?7 WHERE id = ?1",
             params![
                 id,
                 credential.password_hash,
@@ -106,20 +120,22 @@ impl ChangeTransaction<'_> {
                 credential.rotated_at.map(to_sql),
                 to_sql(at),
                 credential.used.last(Pair::Current).map(to_sql),
+                credential.hash_key.as_bytes(),
             ],
         )?;
         exactly_one("update credential", affected)?;
         self.connection().execute("DELETE FROM former_secrets WHERE credential = ?1", params![id])?;
         if let Some(former) = &credential.former {
             self.connection().execute(
-                "INSERT INTO former_secrets (credential, password_hash, api_key_hash, ends_at, last_used_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO former_secrets (credential, password_hash, api_key_hash, ends_at, last_used_at, hash_key)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 params![
                     id,
                     former.password_hash,
                     former.api_key_hash.as_bytes(),
                     to_sql(former.ends_at),
                     credential.used.last(Pair::Former).map(to_sql),
+                    former.hash_key.as_bytes(),
                 ],
             )?;
         }

@@ -3,7 +3,13 @@
 use rusqlite_migration::M;
 
 pub(super) const MIGRATIONS: &[M<'_>] =
-    &[M::up(FIRST), M::up(SCHEDULE_OVERRIDES), M::up(LABELS_AND_REASONS), M::up(CONTROL)];
+    &[M::up(FIRST), M::up(SCHEDULE_OVERRIDES), M::up(LABELS_AND_REASONS), M::up(CONTROL), M::up(HASH_KEYS)];
+
+const HASH_KEYS: &str = "ALTER TABLE credential ADD COLUMN hash_key BLOB;       -- the id of the APP_KEY in its hashes
+    ALTER TABLE former_secrets ADD COLUMN hash_key BLOB;
+    ALTER TABLE token ADD COLUMN hash_key BLOB;
+    ALTER TABLE operator_key ADD COLUMN hash_key BLOB;
+    ALTER TABLE portal_user ADD COLUMN hash_key BLOB;";
 
 const CONTROL: &str = "ALTER TABLE account ADD COLUMN contacts TEXT;           -- JSON: texts
     ALTER TABLE account ADD COLUMN limits TEXT;             -- JSON, as in a policy

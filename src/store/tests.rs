@@ -184,6 +184,7 @@ fn a_revoked_set_stays_revoked_in_the_database_too() {
         expires_at: None,
         password_hash: String::new(),
         api_key_hash: crate::secrets::KeyedHash::from_bytes([1; 32]),
+        hash_key: crate::secrets::KeyId::from_bytes([0; 4]),
         limits: None,
         revision: 0,
         created_at: Timestamp::UNIX_EPOCH,

@@ -6,13 +6,15 @@ use rusqlite::params;
 use super::rotation::note_use;
 use super::{ChangeTransaction, Credential, Pair, Store, StoreError, from_sql, to_sql};
 use crate::domain::{CredentialId, TokenId};
-use crate::secrets::KeyedHash;
+use crate::secrets::{KeyId, KeyedHash};
 
 /// A live token, by its keyed hash.
 #[derive(Debug, Clone, Copy)]
 pub struct TokenRow {
     /// The keyed hash of its secret.
     pub hash: KeyedHash,
+    /// The key with which it was made.
+    pub hash_key: KeyId,
     /// Its id.
     pub id: TokenId,
     /// The set for which it was issued.
@@ -33,7 +35,8 @@ impl Store {
     pub fn for_each_token(&self, now: Timestamp, mut each: impl FnMut(TokenRow)) -> Result<(), StoreError> {
         let connection = self.connection()?;
         let mut statement = connection.prepare(
-            "SELECT hash, id, credential, issued_at, expires_at, by_former_secrets FROM token WHERE expires_at > ?1",
+            "SELECT hash, id, credential, issued_at, expires_at, by_former_secrets, hash_key
+               FROM token WHERE expires_at > ?1",
         )?;
         let mut rows = statement.query(params![to_sql(now)])?;
         while let Some(row) = rows.next()? {
@@ -44,6 +47,7 @@ impl Store {
                 issued_at: from_sql(row.get(3)?),
                 expires_at: from_sql(row.get(4)?),
                 pair: if row.get(5)? { Pair::Former } else { Pair::Current },
+                hash_key: KeyId::from_bytes(row.get(6)?),
             });
         }
         Ok(())
@@ -60,8 +64,8 @@ impl Store {
         note_use(&transaction, credential)?;
         transaction
             .prepare_cached(
-                "INSERT INTO token (hash, id, credential, issued_at, expires_at, by_former_secrets)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO token (hash, id, credential, issued_at, expires_at, by_former_secrets, hash_key)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?
             .execute(params![
                 token.hash.as_bytes(),
@@ -70,6 +74,7 @@ impl Store {
                 to_sql(token.issued_at),
                 to_sql(token.expires_at),
                 token.pair == Pair::Former,
+                token.hash_key.as_bytes(),
             ])?;
         Ok(transaction.commit()?)
     }

@@ -11,6 +11,12 @@ fn owner(account: Option<AccountId>) -> Vec<u8> {
     account.map_or_else(Vec::new, |account| account.as_bytes().to_vec())
 }
 
+/// The row that a sealed value is bound to: one account's secrets open for no other.
+#[must_use]
+pub fn sealed_row(upstream: &str, account: Option<AccountId>) -> String {
+    account.map_or_else(|| upstream.to_owned(), |account| format!("{upstream} {account}"))
+}
+
 /// The secrets of an ERP user, sealed.
 #[derive(Debug, Clone, Default)]
 pub struct SealedSecrets {

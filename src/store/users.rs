@@ -5,6 +5,7 @@ use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::{ChangeTransaction, Store, StoreError, exactly_one, from_sql, to_sql, unknown};
 use crate::domain::{AccountId, Authority, UserId};
+use crate::secrets::HashedPassword;
 
 /// A portal user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,8 +55,8 @@ pub struct NewUser {
     pub name: String,
     /// What the user may do.
     pub authority: Authority,
-    /// The Argon2id hash of the first password, which must be changed at the first sign-in.
-    pub password_hash: String,
+    /// The hash of the first password, which must be changed at the first sign-in.
+    pub password: HashedPassword,
     /// When.
     pub created_at: Timestamp,
 }
@@ -143,15 +144,16 @@ impl ChangeTransaction<'_> {
     /// When the name is taken, or on a fault of the database.
     pub fn insert_user(&self, user: &NewUser) -> Result<(), StoreError> {
         self.connection().execute(
-            "INSERT INTO portal_user (id, name, role, account, password_hash, must_change_password, created_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6)",
+            "INSERT INTO portal_user (id, name, role, account, password_hash, must_change_password, created_at, hash_key)
+             VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?7)",
             params![
                 user.id.as_bytes(),
                 user.name,
                 user.authority.role().as_str(),
                 user.authority.account().as_ref().map(AccountId::as_bytes),
-                user.password_hash,
+                user.password.hash,
                 to_sql(user.created_at),
+                user.password.key.as_bytes(),
             ],
         )?;
         Ok(())
@@ -178,10 +180,10 @@ impl ChangeTransaction<'_> {
     ///
     /// # Errors
     /// When there is no such user, or on a fault of the database.
-    pub fn reset_password(&self, id: UserId, hash: &str) -> Result<(), StoreError> {
+    pub fn reset_password(&self, id: UserId, password: &HashedPassword) -> Result<(), StoreError> {
         let affected = self.connection().execute(
-            "UPDATE portal_user SET password_hash = ?2, must_change_password = 1 WHERE id = ?1",
-            params![id.as_bytes(), hash],
+            "UPDATE portal_user SET password_hash = ?2, hash_key = ?3, must_change_password = 1 WHERE id = ?1",
+            params![id.as_bytes(), password.hash, password.key.as_bytes()],
         )?;
         exactly_one("update user", affected)
     }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::audit::Step;
-use crate::directory::{Account, AccountState, By, Credential, CredentialState, Pair};
+use crate::directory::{Account, AccountState, By, Credential, CredentialState, HashedSecrets, Pair};
 use crate::domain::{Actor, Code, CredentialId, Secret};
 use crate::gate::{BasicCredentials, Challenge, Denial, PresentedError, network, presented_api_key, presented_basic};
-use crate::secrets::{HashPurpose, HashingError, KeyedHash, Verified};
+use crate::secrets::{HashPurpose, HashedPassword, HashingError, KeyRing, Verified};
 
 use super::row::AttemptRow;
 use super::{TokenAsked, TokenEndpoint};
@@ -18,8 +18,8 @@ use super::{TokenAsked, TokenEndpoint};
 #[must_use]
 pub(super) struct Client {
     pub(super) credential: Arc<Credential>,
-    /// The keyed hash of the x-api-key that was presented.
-    pub(super) api_key: KeyedHash,
+    /// The x-api-key that was presented.
+    pub(super) api_key: Secret,
 }
 
 impl TokenEndpoint {
@@ -49,8 +49,8 @@ impl TokenEndpoint {
         presented: Presented,
         row: &mut AttemptRow,
     ) -> Result<Client, Denial> {
-        let api_key = self.key_ring.keyed_hash(HashPurpose::ApiKey, presented.api_key.expose().as_bytes());
-        let Some((credential, account, pair)) = self.holder(&presented.basic, &api_key, asked.now, row) else {
+        let Presented { basic, api_key } = presented;
+        let Some((credential, account, pair)) = self.holder(&basic, &api_key, asked.now, row) else {
             // SECURITY: without the right x-api-key no password is examined, so nobody else can make us hash; the
             // answer waits as long as hashing takes, so that its time tells nothing.
             tokio::time::sleep(self.hasher.typical_duration()).await;
@@ -61,12 +61,14 @@ impl TokenEndpoint {
             .map_err(|wait| throttled("this client id", wait))?;
         let verified = self
             .hasher
-            .verify(presented.basic.password, credential.password_hash_of(pair).map(str::to_owned))
+            .verify(basic.password, credential.password_of(pair))
             .await
             .map_err(|error| not_hashed(&error))?;
         match verified {
-            Verified::RightWithNewHash(hash) if pair == Pair::Current => self.renew(&credential, hash, asked).await,
-            // Secrets that end soon keep their hash.
+            Verified::RightWithNewHash(password) if pair == Pair::Current => {
+                self.renew(&credential, password, &api_key, asked).await;
+            }
+            // Secrets that end soon keep their hashes.
             Verified::Right | Verified::RightWithNewHash(_) => {}
             Verified::Wrong => {
                 self.by_client.failed(credential.id, self.clock.monotonic());
@@ -79,13 +81,23 @@ impl TokenEndpoint {
         Ok(Client { credential, api_key })
     }
 
-    /// Keeps the hash with today's parameters. When that fails, the old one serves on.
-    async fn renew(&self, credential: &Arc<Credential>, hash: String, asked: &TokenAsked<'_>) {
+    /// Keeps the hashes with today's key and parameters. When that fails, the old ones serve on.
+    async fn renew(
+        &self,
+        credential: &Arc<Credential>,
+        password: HashedPassword,
+        api_key: &Secret,
+        asked: &TokenAsked<'_>,
+    ) {
+        let HashedPassword { hash: password_hash, key: hash_key } = password;
+        let api_key_hash = self.key_ring.keyed_hash_by(hash_key, HashPurpose::ApiKey, api_key.expose().as_bytes());
+        let Some(api_key_hash) = api_key_hash else { return };
+        let secrets = HashedSecrets { password_hash, api_key_hash, hash_key };
         let by = By { actor: Actor::System, at: asked.now, expected: None };
         let (directory, credential) = (Arc::clone(&self.directory), Arc::clone(credential));
-        let renewed = tokio::task::spawn_blocking(move || directory.renew_password_hash(&by, &credential, hash)).await;
+        let renewed = tokio::task::spawn_blocking(move || directory.renew_hashes(&by, &credential, secrets)).await;
         if !matches!(renewed, Ok(Ok(()))) {
-            log::warn!("a password hash could not be renewed; the next token request tries again");
+            log::warn!("the hashes of a credential set could not be renewed; the next token request tries again");
         }
     }
 
@@ -93,7 +105,7 @@ impl TokenEndpoint {
     fn holder(
         &self,
         presented: &BasicCredentials,
-        api_key: &KeyedHash,
+        api_key: &Secret,
         now: Timestamp,
         row: &mut AttemptRow,
     ) -> Option<(Arc<Credential>, Arc<Account>, Pair)> {
@@ -102,9 +114,14 @@ impl TokenEndpoint {
         let credential = snapshot.credential(id)?;
         let account = snapshot.account(credential.account)?;
         row.about(credential.id, account.id);
-        let pair = credential.pair_of(api_key, now)?;
+        let pair = pair_of(&self.key_ring, credential, api_key, now)?;
         Some((Arc::clone(credential), Arc::clone(account), pair))
     }
+}
+
+/// The pair of a set's secrets that has this x-api-key, whichever key of ours hashed it.
+pub(super) fn pair_of(ring: &KeyRing, set: &Credential, api_key: &Secret, now: Timestamp) -> Option<Pair> {
+    ring.find(HashPurpose::ApiKey, api_key.expose().as_bytes(), |hash| set.pair_of(hash, now))
 }
 
 struct Presented {

@@ -12,7 +12,7 @@ use crate::gate::Denial;
 use crate::relay::Answer;
 use crate::secrets::HashPurpose;
 
-use super::authenticate::Client;
+use super::authenticate::{Client, pair_of};
 use super::form::Parameters;
 use super::row::AttemptRow;
 use super::{TokenAsked, TokenEndpoint};
@@ -74,11 +74,12 @@ impl TokenEndpoint {
         let expires_at = asked.now.checked_add(self.rules.lifetime).map_err(internal)?;
         let entry = TokenEntry::new(id, client.credential.id, asked.now, expires_at);
         let hash = self.key_ring.keyed_hash(HashPurpose::Token, secret.secret().expose().as_bytes());
-        let (directory, api_key) = (Arc::clone(&self.directory), client.api_key);
-        let entry = tokio::task::spawn_blocking(move || directory.insert_token(hash, entry, &api_key))
-            .await
-            .map_err(internal)?
-            .map_err(|error: ChangeError| internal(error))?;
+        let (directory, key_ring, api_key) =
+            (Arc::clone(&self.directory), Arc::clone(&self.key_ring), client.api_key.clone());
+        let entry = tokio::task::spawn_blocking(move || {
+            directory.insert_token(hash, entry, |set| pair_of(&key_ring, set, &api_key, entry.issued_at()))
+        });
+        let entry = entry.await.map_err(internal)?.map_err(|error: ChangeError| internal(error))?;
         Ok(Issued { secret, entry })
     }
 

@@ -82,10 +82,10 @@ impl TokenEndpoint {
             Denial::new(Step::Request, Code::BadRequest, "the parameter `token` is missing").detail("send `token`")
         })?;
         let Ok(token) = IssuedSecret::parse(IssuedKind::Token, token) else { return Ok(None) };
-        let hash = self.key_ring.keyed_hash(HashPurpose::Token, token.secret().expose().as_bytes());
+        let text = token.secret().expose().as_bytes();
         let entry = self
-            .directory
-            .find_token(&hash, asked.now)
+            .key_ring
+            .find(HashPurpose::Token, text, |hash| self.directory.find_token(hash, asked.now))
             .filter(|entry| entry.credential == credential.id && entry.is_backed(&credential, asked.now));
         if let Some(entry) = &entry {
             row.token(entry.id);

@@ -10,7 +10,7 @@ use super::key::{AccountRef, SessionKey};
 use super::vault::{SessionVault, StoredSession, UpstreamSecrets, VaultError};
 use crate::domain::{Entropy, Secret, UpstreamName};
 use crate::secrets::{KeyRing, Place, SealError, SealPurpose};
-use crate::store::{SealedSecrets, SealedSession, Store};
+use crate::store::{SealedSecrets, SealedSession, Store, sealed_row};
 
 /// Upstream secrets and sessions in the state database, sealed.
 pub struct StoreVault {
@@ -121,9 +121,8 @@ fn session_place(row: &str) -> Place<'_> {
     Place { table: "upstream_session", row, column: "sealed" }
 }
 
-/// The row that a sealed value is bound to: one account's secrets open for no other.
 fn row(key: &SessionKey) -> String {
-    key.account.as_ref().map_or_else(|| key.upstream.to_string(), |account| format!("{} {account}", key.upstream))
+    sealed_row(key.upstream.as_str(), key.account)
 }
 
 fn text(bytes: &[u8]) -> Result<Secret, VaultError> {

@@ -14,6 +14,7 @@ mod support;
 mod access_matrix;
 mod accounts;
 mod admin_api;
+mod app_key;
 mod audit;
 mod audit_rows;
 mod bodies;

@@ -40,13 +40,21 @@ impl Prepared {
         let issue =
             ["credential", "issue", "--account", "acme", "--name", "shop", "--grant", "order-reader", "-o", "json"];
         let issued: Value = serde_json::from_str(&run(&issue, "")).expect("JSON");
-        let text = |key: &str| issued[key].as_str().expect("a text").to_owned();
-        let basic = format!("Basic {}", STANDARD.encode(format!("{}:{}", text("client_id"), text("password"))));
         let used = Used::default();
-        for secret in [ERP_KEY, &text("api_key"), &text("password")] {
-            used.note(secret);
-        }
-        Self { basic, api_key: text("api_key"), password: text("password"), folder, used }
+        used.note(ERP_KEY);
+        let (basic, password, api_key) = Default::default();
+        let mut prepared = Self { folder, basic, password, api_key, used };
+        prepared.takes(&issued);
+        prepared
+    }
+
+    /// Works with these secrets from now on.
+    pub(crate) fn takes(&mut self, issued: &Value) {
+        let text = |key: &str| issued[key].as_str().expect("a text").to_owned();
+        self.basic = format!("Basic {}", STANDARD.encode(format!("{}:{}", text("client_id"), text("password"))));
+        (self.password, self.api_key) = (text("password"), text("api_key"));
+        self.used.note(&self.api_key);
+        self.used.note(&self.password);
     }
 
     pub(crate) fn token(&self, address: SocketAddr) -> String {
