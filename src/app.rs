@@ -3,6 +3,7 @@
 mod abandon;
 mod beside;
 mod record;
+pub mod restore;
 mod settings;
 
 use std::collections::HashMap;
@@ -16,7 +17,8 @@ use http::HeaderName;
 use crate::audit::{AuditError, Auditor};
 use crate::config::{self, Config, ConfigErrors};
 use crate::control::{
-    AdminSocket, Control, KeyKeeper, ListenError, OpsListener, PortalListener, SocketError, SocketRoles, Watched,
+    AdminSocket, Backups, Control, KeyKeeper, ListenError, OpsListener, PortalListener, SocketError, SocketRoles,
+    Watched,
 };
 use crate::directory::Directory;
 use crate::domain::{Clock, Entropy, UpstreamName};
@@ -141,6 +143,7 @@ impl Core {
             upstreams: config.upstreams.keys().cloned().collect(),
             key_ring,
             keys: Arc::new(KeyKeeper::new(config.app_key.clone())),
+            backups: Arc::new(Backups::new(config.store.backups.clone())),
             hasher: Arc::new(hasher),
             clock: Arc::clone(&world.clock),
             entropy: Arc::clone(&world.entropy),

@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use crate::domain::{Clock, Code, RequestId, SinkName};
 use crate::secrets::KeyRing;
+use crate::store::{Held, Pinned};
 
 use super::database::{self, AuditError, AuditSettings};
 use super::entry::Entry;
@@ -77,6 +78,7 @@ pub struct Auditor {
     indexer: Indexer,
     folder: Arc<Folder>,
     pub(super) sinks: Vec<Arc<Sink>>,
+    files: AuditSettings,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -130,6 +132,7 @@ impl Auditor {
             indexer: Indexer::start(&settings.file()),
             folder,
             sinks: Vec::new(),
+            files: settings.clone(),
             thread: Mutex::new(Some(thread)),
         })
     }
@@ -203,6 +206,28 @@ impl Auditor {
         let record = Record::Decision(Box::new(entry));
         self.queue.send(Job::Write { record, committed: Some(sender), room: None }).map_err(|_| AuditUnavailable)?;
         receiver.blocking_recv().map_err(|_| AuditUnavailable)?
+    }
+
+    /// The name of this node in each row.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        &self.settings.node
+    }
+
+    /// Keeps the writer from writing.
+    ///
+    /// # Errors
+    /// When a commit in progress does not end in time.
+    pub fn hold(&self) -> Result<Held, AuditError> {
+        Ok(Held::take(self.pool.get()?)?)
+    }
+
+    /// The trail as it is now.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn pin(&self) -> Result<Pinned, AuditError> {
+        Ok(Pinned::open(&self.files.file(), self.files.busy_timeout)?)
     }
 
     /// The number of the last change of state that has its audit row.

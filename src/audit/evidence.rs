@@ -1,14 +1,11 @@
 //! What can be asked about the trail's own integrity, and what ends it: retention.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::time::Duration;
-
-use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags};
 
 use crate::secrets::KeyId;
+use jiff::Timestamp;
 
+use super::at_rest::{continues, newest};
 use super::auditor::{AuditUnavailable, Auditor};
 use super::checkpoint::{Checkpoint, hex};
 use super::database::AuditError;
@@ -23,6 +20,14 @@ pub struct Anchor {
     pub sequence: i64,
     /// The head of the chain.
     pub head: [u8; 32],
+}
+
+impl Anchor {
+    /// The head as a manifest writes it.
+    #[must_use]
+    pub fn head_in_hex(&self) -> String {
+        hex(&self.head)
+    }
 }
 
 /// Why old rows were not removed.
@@ -80,8 +85,7 @@ impl Auditor {
     /// # Errors
     /// When the database cannot be read.
     pub fn anchor(&self) -> Result<Option<Anchor>, AuditError> {
-        let newest = seals(&*self.pool.get()?, "ORDER BY last DESC LIMIT 1", &[])?;
-        Ok(newest.first().map(|seal| Anchor { sequence: seal.last, head: seal.head }))
+        newest(&*self.pool.get()?)
     }
 
     /// Whether the trail is the one of which this was noted, as far as that can be told without reading it.
@@ -89,14 +93,7 @@ impl Auditor {
     /// # Errors
     /// When the database cannot be read.
     pub fn continues(&self, noted: Anchor) -> Result<bool, AuditError> {
-        let connection = self.pool.get()?;
-        let at = seals(&connection, "WHERE last >= ?1 ORDER BY last LIMIT 1", &[noted.sequence])?;
-        let Some(seal) = at.first() else { return Ok(false) };
-        if seal.last == noted.sequence {
-            return Ok(seal.head == noted.head);
-        }
-        // No seal there: right only where that part was pruned.
-        Ok(seals(&connection, "ORDER BY last LIMIT 1", &[])?.first().is_some_and(|first| first.last > noted.sequence))
+        continues(&*self.pool.get()?, noted)
     }
 
     /// A signed statement of the newest sealed place, to be kept outside of this host.
@@ -144,21 +141,4 @@ impl Auditor {
         while retention::delete_some(&mut *self.pool.get()?)? {}
         Ok(())
     }
-}
-
-/// Checks the next part of a copy of `audit.db`, without any key: the chain and a checkpoint alone.
-///
-/// # Errors
-/// When the file cannot be read.
-pub fn verify_copy(file: &Path, position: Position, checkpoint: Option<&Checkpoint>) -> Result<Progress, AuditError> {
-    let name =
-        percent_encoding::percent_encode(file.as_os_str().as_encoded_bytes(), percent_encoding::NON_ALPHANUMERIC);
-    let mut log = file.as_os_str().to_owned();
-    log.push("-wal");
-    // A copy without its write-ahead log is complete; SQLite then needs no other file, so a read-only folder will do.
-    let how = if Path::new(&log).exists() { "mode=ro" } else { "immutable=1" };
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-    let mut connection = Connection::open_with_flags(format!("file:{name}?{how}"), flags)?;
-    connection.busy_timeout(Duration::from_secs(5))?;
-    verify::next(&mut connection, position, &Against { checkpoint, ..Against::default() })
 }

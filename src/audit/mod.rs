@@ -3,6 +3,7 @@
 //! A row has two append-only records: the *decision*, committed before the ERP sees a byte, and the *outcome*, written
 //! when the exchange is over. Denials and other rows that are over at once have a decision record only.
 
+mod at_rest;
 mod auditor;
 mod chain;
 mod checkpoint;
@@ -28,11 +29,12 @@ mod stats;
 mod verify;
 mod writer;
 
+pub use at_rest::{anchor_of, changes_in, check_integrity, continues_in, last_change_in, verify_at_rest, verify_copy};
 pub use auditor::{AuditUnavailable, Auditor, Guarantee, QueueSettings};
 pub use checkpoint::Checkpoint;
 pub use database::{AuditError, AuditSettings, Synchronous};
 pub use entry::{Decision, End, Entry, Kind, Outcome, Step, Verdict};
-pub use evidence::{Anchor, PruneError, verify_copy};
+pub use evidence::{Anchor, PruneError};
 pub use health::{Commits, WriterHealth, WriterState};
 pub use recorded::{Recorded, RecordedPart};
 pub use redact::{ContentDescription, Preview, PreviewCollector, RedactionLists, Redactor};

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 pub(super) use super::audit_arguments::Audit;
 pub(super) use super::credential_arguments::{Credential, CredentialIssue};
+pub(super) use super::db_arguments::Db;
 pub(super) use super::key_arguments::Key;
 pub(super) use super::limit_arguments::LimitArguments;
 pub(super) use super::operator_key_arguments::OperatorKey;
@@ -160,13 +161,6 @@ pub struct Check {
     /// Print each effective value and where it comes from
     #[arg(long)]
     pub print: bool,
-}
-
-/// `db …`
-#[derive(Debug, Subcommand)]
-pub enum Db {
-    /// Bring the databases to this version's format
-    Migrate,
 }
 
 /// `account …`

@@ -34,6 +34,16 @@ impl Failure {
         Self { code: 6, message: message.to_string() }
     }
 
+    /// Something that the command needs was not given: exit code 2.
+    pub(super) fn incomplete(message: impl Display) -> Self {
+        Self { code: 2, message: message.to_string() }
+    }
+
+    /// What is there does not allow it: exit code 5.
+    pub(super) fn conflict(message: impl Display) -> Self {
+        Self { code: 5, message: message.to_string() }
+    }
+
     /// Something given is not valid: exit code 7.
     pub(super) fn invalid(message: impl Display) -> Self {
         Self { code: 7, message: message.to_string() }
@@ -93,7 +103,7 @@ pub(super) fn confirm(yes: bool, what: &str, word: &str) -> Result<(), Failure> 
         return Ok(());
     }
     if !io::stdin().is_terminal() {
-        return Err(Failure { code: 2, message: format!("{what} Give --yes to go on without being asked.") });
+        return Err(Failure::incomplete(format!("{what} Give --yes to go on without being asked.")));
     }
     line_to_stderr(&format!("{what}\nType `{word}` to go on:"));
     let mut typed = String::new();

@@ -9,11 +9,11 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use super::arguments::{
-    Account, Arguments, Audit, Db, Grant, Kill, Noun, Output, Policy, Session, Token, Upstream, UpstreamSecret,
+    Account, Arguments, Audit, Grant, Kill, Noun, Output, Policy, Session, Token, Upstream, UpstreamSecret,
 };
 use super::output::{self, Failure};
 use super::{
-    audit_export, audit_show, audit_stats, connection, credentials, demo, doctor, evidence, keys, manual,
+    audit_export, audit_show, audit_stats, backups, connection, credentials, demo, doctor, evidence, keys, manual,
     operator_keys, policy_diff, policy_explain, policy_import, policy_lint, policy_replay, policy_schema,
     policy_suggest, policy_test, schedules, secret_input, serve, setup, show, users,
 };
@@ -34,7 +34,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Noun::Init(arguments) => setup::init(&arguments),
         Noun::Serve(arguments) => serve::serve(&asking.sources, &arguments),
         Noun::Check(arguments) => serve::check(&asking.sources, &arguments),
-        Noun::Db(Db::Migrate) => serve::migrate(&asking.sources),
+        Noun::Db(verb) => backups::run(&asking, verb),
         Noun::Key(verb) => keys::run(&asking, verb),
         Noun::Policy(verb) => policy(&asking, verb),
         Noun::Status => show::status(&asking),

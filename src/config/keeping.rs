@@ -22,6 +22,8 @@ pub struct Store {
     pub busy_timeout: Duration,
     /// Connections of the pool.
     pub connections: u32,
+    /// The folder of backups.
+    pub backups: PathBuf,
 }
 
 /// How surely a commit survives a power cut (SQLite `PRAGMA synchronous`).
@@ -39,8 +41,8 @@ impl Choice for Synchronous {
 
 impl Store {
     pub(super) fn read(section: &Section<'_, '_>) -> Self {
+        let directory = section.path("directory", "/var/lib/erp-access");
         Self {
-            directory: section.path("directory", "/var/lib/erp-access"),
             synchronous: section.choice("synchronous", Synchronous::Full),
             busy_timeout: section.duration(
                 "busy_timeout",
@@ -48,6 +50,8 @@ impl Store {
                 Duration::from_millis(100)..=Duration::from_mins(1),
             ),
             connections: section.whole("connections", 4, 1..=64),
+            backups: section.path("backups", &directory.join("backups").to_string_lossy()),
+            directory,
         }
     }
 

@@ -238,6 +238,12 @@ pub enum Command {
         before: Timestamp,
         dry_run: bool,
     },
+    /// Makes a backup of both databases in the folder of backups.
+    DbBackup {
+        /// The public key (age) to which it is encrypted; without, it is not.
+        #[serde(default)]
+        encrypt_to: Option<String>,
+    },
     /// Puts a new `APP_KEY` into use and moves everything that is sealed to it.
     KeyRotate,
     /// Says what depends on which `APP_KEY`.

@@ -3,6 +3,7 @@
 mod accounts;
 mod api;
 mod audit;
+mod backup;
 mod caller;
 mod command;
 mod credentials;
@@ -49,6 +50,7 @@ use state::Order;
 use upstreams::{NewSecrets, Whose};
 
 pub use api::{Listing, SocketRoles, Wire, description, read_problem};
+pub use backup::{ArchiveError, Backups, Manifest, PARTS, Part, unpack};
 pub use caller::Caller;
 pub use command::{AuditQuery, Bounds, Command, NewSet, SecretText};
 pub use doctor::{Finding, FindingState};
@@ -87,6 +89,8 @@ pub struct Control {
     pub key_ring: Arc<KeyRing>,
     /// Where the keys come from.
     pub keys: Arc<KeyKeeper>,
+    /// Where backups go.
+    pub backups: Arc<Backups>,
     /// Hashes API passwords.
     pub hasher: Arc<PasswordHasher>,
     /// The time.
@@ -246,6 +250,7 @@ impl Control {
             }
             Command::AuditCheckpoint => self.audit_checkpoint(),
             Command::AuditPrune { before, dry_run } => self.prune_audit(by, before, dry_run),
+            Command::DbBackup { encrypt_to } => self.back_up(by, encrypt_to.as_deref()),
             Command::KeyRotate => self.rotate_key(by),
             Command::KeyStatus => self.key_status(),
             Command::KeyRetire { key } => self.retire_key(by, key),

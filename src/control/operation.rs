@@ -194,6 +194,7 @@ pub const OPERATIONS: &[Operation] = &[
     operation("audit-verify", Post, "/v1/audit/verify", Staff, "Checks the next part of the trail"),
     operation("audit-checkpoint", Post, "/v1/audit/checkpoint", Staff, "Signs how far the trail goes"),
     operation("audit-prune", Post, "/v1/audit/prune", Admins, "Removes rows that were sealed before a moment"),
+    operation("db-backup", Post, "/v1/backups", Admins, "Makes a backup of both databases"),
     operation("key-status", Get, "/v1/keys", Staff, "Says what depends on which APP_KEY"),
     operation("key-rotate", Post, "/v1/keys/rotate", Admins, "Puts a new APP_KEY into use"),
     operation("key-retire", Post, "/v1/keys/{key}/retire", Admins, "Gives a former APP_KEY up"),

@@ -47,6 +47,12 @@ pub enum StoreError {
     /// Something could not be sealed or opened.
     #[error("state database: {0}")]
     Seal(#[from] crate::secrets::SealError),
+    /// SQLite finds the database damaged.
+    #[error("`{0}` is damaged: {1}")]
+    Damaged(PathBuf, String),
+    /// Changes do not go on where the stream ends.
+    #[error("the change with the number {0} is missing")]
+    Gap(u64),
     /// A statement changed another number of rows than it must.
     #[error("state database: {0} changed {1} rows instead of one")]
     Affected(&'static str, usize),
@@ -75,7 +81,7 @@ pub struct StoreSettings {
 }
 
 impl StoreSettings {
-    fn file(&self) -> PathBuf {
+    pub(super) fn file(&self) -> PathBuf {
         self.directory.join("erp-access.db")
     }
 }
@@ -84,6 +90,7 @@ impl StoreSettings {
 #[derive(Debug)]
 pub struct Store {
     pool: r2d2::Pool<SqliteConnectionManager>,
+    pub(super) settings: StoreSettings,
 }
 
 impl Store {
@@ -133,7 +140,7 @@ impl Store {
             .max_size(settings.connections.max(1))
             .connection_timeout(busy_timeout)
             .build(manager)?;
-        Ok(Self { pool })
+        Ok(Self { pool, settings: settings.clone() })
     }
 
     /// Asks the database for something small.

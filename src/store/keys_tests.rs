@@ -160,7 +160,7 @@ fn a_value_that_no_key_opens_stays_and_is_counted() {
 
 #[test]
 fn every_sealed_column_of_the_schema_is_moved() {
-    let schema = super::super::schema::MIGRATIONS.iter().map(|migration| format!("{migration:?}")).collect::<String>();
+    let schema = format!("{:?}", super::super::schema::MIGRATIONS);
     let sealed = schema.split("\\n").filter(|line| line.contains("-- sealed") || line.contains("sealed BLOB"));
     let names: Vec<_> = sealed
         .map(|line| {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use erp_access::domain::{AccountId, Secret, SystemEntropy};
+use erp_access::domain::{AccountId, Clock as _, Secret, SystemClock, SystemEntropy};
 use erp_access::secrets::{AppKey, KeyRing};
 use erp_access::store::{Change, Store, StoreSettings, Synchronous};
 use erp_access::upstream::{SessionKey, StoreVault, UpstreamSecrets};
@@ -115,7 +115,8 @@ impl Load {
     }
 
     fn wait_for(&self, answers: usize) {
-        while self.answered.load(Ordering::Relaxed) < answers && !self.clients.iter().all(|client| client.is_finished())
+        while self.answered.load(Ordering::Relaxed) < answers
+            && !self.clients.iter().all(std::thread::JoinHandle::is_finished)
         {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -165,9 +166,9 @@ fn rotated_under_load_and_killed_in_the_middle_nothing_is_lost() {
             std::thread::sleep(moment);
             serving.kill();
             if rotating.join().expect("the command") {
-                completed += 1
+                completed += 1;
             } else {
-                interrupted += 1
+                interrupted += 1;
             }
             tokens.extend(load.end());
             serving = Serving::start(folder);
@@ -184,7 +185,10 @@ fn rotated_under_load_and_killed_in_the_middle_nothing_is_lost() {
     }
     tokens.push(prepared.token(serving.address));
     let reached = erp.take();
-    assert!(reached.iter().all(|request| request.header("x-erp-session") == Some(ERP_KEY)), "another key reached the ERP");
+    assert!(
+        reached.iter().all(|request| request.header("x-erp-session") == Some(ERP_KEY)),
+        "another key reached the ERP"
+    );
     // The starts have finished what was interrupted.
     let keys = finished(folder);
     assert!(keys.iter().all(|key| key["state"] != "missing"), "seed {seed}: {keys:?}");
@@ -241,7 +245,7 @@ fn a_former_key_is_given_up_only_when_nothing_depends_on_it() {
     assert!(code == 4 && error.contains("key status"), "{error}");
     let recorded = rows(folder);
     assert!(recorded.contains("key.rotate") && recorded.contains("key.reseal"), "{recorded}");
-    let now = jiff::Timestamp::now().to_string();
+    let now = SystemClock::default().now().to_string();
     process::succeed(folder, &["audit", "prune", "--older-than", &now, "--yes"], "");
     let (code, error) = failing(folder, &retire);
     assert!(code == 5 && error.contains("less than a minute ago"), "{error}");

@@ -232,6 +232,38 @@ fn a_full_disk_denies_until_there_is_room() {
     drop(mounted);
 }
 
+/// A disk that is too small. Needs the right to mount.
+#[test]
+fn without_room_no_backup_is_left_and_no_restore_begins() {
+    let erp = Recorder::start();
+    let prepared = Prepared::new(erp.address(), "");
+    let folder = prepared.folder.path();
+    let backup = folder.join("backup.tar");
+    let backup = backup.to_str().expect("a path");
+    process::succeed(folder, &["db", "backup", backup], "");
+    std::fs::remove_dir_all(folder.join("data/backups")).expect("removed");
+    let data = folder.join("data");
+    let Some(mounted) = Mounted::over(&data) else {
+        eprintln!("SKIPPED: a file system cannot be mounted here, so there is no disk without room");
+        return;
+    };
+    let refused = process::run(folder, &["db", "backup"], "");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("are free in"), "{said}");
+    assert_eq!(std::fs::read_dir(data.join("backups")).expect("a folder").count(), 0, "something is left");
+    process::succeed(folder, &["account", "create", "globex"], "");
+    fill(&data.join("ballast"));
+    let restore = ["db", "restore", backup, "--keep-revocations", "--yes"];
+    let refused = process::run(folder, &restore, "");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("o space left"), "{said}");
+    std::fs::remove_file(data.join("ballast")).expect("room again");
+    process::succeed(folder, &["account", "show", "globex"], "");
+    process::succeed(folder, &restore, "");
+    assert!(!process::run(folder, &["account", "show", "globex"], "").status.success(), "the backup is in place");
+    drop(mounted);
+}
+
 /// A file system that the system has made read-only, as it does after an error. Needs the right to mount.
 #[test]
 fn a_read_only_file_system_is_refused_at_the_start_with_a_clear_error() {

@@ -17,6 +17,7 @@ mod admin_api;
 mod app_key;
 mod audit;
 mod audit_rows;
+mod backup;
 mod bodies;
 mod command_line;
 mod corpus;
