@@ -63,6 +63,9 @@ impl AuditSettings {
     }
 }
 
+/// The number of this version's format.
+pub const AUDIT_FORMAT: usize = MIGRATIONS.len();
+
 const MIGRATIONS: &[M<'_>] = &[M::up(
     "CREATE TABLE decision (
         seq INTEGER PRIMARY KEY,

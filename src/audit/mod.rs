@@ -32,7 +32,7 @@ mod writer;
 pub use at_rest::{anchor_of, changes_in, check_integrity, continues_in, last_change_in, verify_at_rest, verify_copy};
 pub use auditor::{AuditUnavailable, Auditor, Guarantee, QueueSettings};
 pub use checkpoint::Checkpoint;
-pub use database::{AuditError, AuditSettings, Synchronous};
+pub use database::{AUDIT_FORMAT, AuditError, AuditSettings, Synchronous};
 pub use entry::{Decision, End, Entry, Kind, Outcome, Step, Verdict};
 pub use evidence::{Anchor, PruneError};
 pub use health::{Commits, WriterHealth, WriterState};

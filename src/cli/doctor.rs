@@ -195,6 +195,34 @@ fn not_running() -> Vec<Finding> {
     vec![Finding::warn("gateway", "no gateway runs here; what follows is from the databases", advice)]
 }
 
+/// Where units are looked for, in systemd's order.
+const UNIT_FOLDERS: [&str; 4] =
+    ["/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system"];
+
+/// A unit that is exposed more than this, as `systemd-analyze security` counts, is told.
+const EXPOSED: f32 = 1.5;
+
+/// What systemd says of the unit of the gateway, where there is one.
+fn unit(process: u32) -> Option<Finding> {
+    let groups = std::fs::read_to_string(format!("/proc/{process}/cgroup")).unwrap_or_default();
+    let own = groups.lines().filter_map(|line| line.rsplit('/').next()).find(|name| name.ends_with(".service"));
+    let name = own.unwrap_or("erp-access.service");
+    let file = UNIT_FOLDERS.iter().map(|folder| Path::new(folder).join(name)).find(|file| file.exists())?;
+    let file = file.display().to_string();
+    let analysis = ["security", "--offline=true", "--no-pager", &file];
+    let told = std::process::Command::new("systemd-analyze").args(analysis).output().ok()?;
+    let level = exposure(&String::from_utf8_lossy(&told.stdout))?;
+    let found = format!("`{file}` has an exposure level of {level} (0 is none, 10 the most)");
+    let advice = format!("compare it with the unit in systemd/; `systemd-analyze security {name}` shows each point");
+    Some(if level <= EXPOSED { Finding::ok("hardening", found) } else { Finding::warn("hardening", found, advice) })
+}
+
+/// The level in what `systemd-analyze security` prints.
+fn exposure(told: &str) -> Option<f32> {
+    let line = told.lines().find(|line| line.contains("Overall exposure level"))?;
+    line.rsplit_once(": ")?.1.split_whitespace().next()?.parse().ok()
+}
+
 /// What the kernel says of the process that runs the gateway.
 fn hardening(process: u32) -> Vec<Finding> {
     let folder = Path::new("/proc").join(process.to_string());
@@ -217,5 +245,31 @@ fn hardening(process: u32) -> Vec<Finding> {
     if findings.is_empty() {
         findings.push(Finding::ok("hardening", format!("process {process} is confined")));
     }
+    findings.extend(unit(process));
     findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exposure_of_a_unit_is_read_from_what_systemd_prints() {
+        let told =
+            "  NAME DESCRIPTION EXPOSURE\n✓ User= …\n\n→ Overall exposure level for erp-access.service: 1.4 OK 🙂\n";
+        assert_eq!(exposure(told), Some(1.4));
+        assert_eq!(exposure("Failed to load unit"), None);
+    }
+
+    #[test]
+    fn the_shipped_unit_is_exposed_little() {
+        let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/erp-access.service");
+        let analysis = ["security", "--offline=true", "--no-pager", unit];
+        let Ok(told) = std::process::Command::new("systemd-analyze").args(analysis).output() else {
+            eprintln!("SKIPPED: systemd-analyze is not installed");
+            return;
+        };
+        let level = exposure(&String::from_utf8_lossy(&told.stdout));
+        assert!(level.is_some_and(|level| level <= EXPOSED), "{level:?}");
+    }
 }

@@ -1,13 +1,16 @@
 //! What an operator should look at, as far as the store, the policies and the running gateway tell: each with what to do.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{Control, ControlError, Result};
-use crate::audit::{SinkState, WriterState};
+use crate::audit::{AUDIT_FORMAT, SinkState, WriterState};
 use crate::directory::{Credential, CredentialKind, CredentialState, Pair};
 use crate::policy::PolicySet;
+use crate::store::STATE_FORMAT;
 
 /// Something that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -73,6 +76,10 @@ impl Control {
         self.examine_upstreams(&mut findings);
         self.examine_audit(&mut findings);
         self.examine_keys(&mut findings)?;
+        self.examine_ages(&mut findings)?;
+        // Databases of another format are not opened.
+        let formats = format!("have this version's format (state {STATE_FORMAT}, audit {AUDIT_FORMAT})");
+        findings.push(Finding::ok("databases", formats));
         serde_json::to_value(findings).map_err(ControlError::failed)
     }
 
@@ -111,11 +118,20 @@ impl Control {
         let (snapshot, now) = (self.directory.snapshot(), self.clock.now());
         let (before, policies) = (findings.len(), self.policies.current());
         let usable = |set: &Credential| set.state == CredentialState::Active && !set.has_expired(now);
+        let name = |set: &Credential| {
+            let account = snapshot.account(set.account).map_or("?", |account| account.name.as_str());
+            format!("`{}` of `{account}` ({})", set.name, set.id)
+        };
         let sets: Vec<_> = snapshot.credentials().into_iter().filter(|set| usable(set)).collect();
         for set in &sets {
-            let account = snapshot.account(set.account).map_or("?", |account| account.name.as_str());
-            let name = format!("`{}` of `{account}` ({})", set.name, set.id);
-            examine_set(set, &name, &policies, now, findings);
+            examine_set(set, &name(set), &policies, now, findings);
+        }
+        let disabled = |set: &&Arc<Credential>| set.state == CredentialState::Disabled && !set.has_expired(now);
+        let unrestricted = |set: &&Arc<Credential>| set.kind == CredentialKind::Unrestricted;
+        for set in snapshot.credentials().into_iter().filter(disabled).filter(unrestricted) {
+            let found = format!("{} is disabled; enabled again it may call everything", name(set));
+            let advice = format!("`erp-access credential revoke {}` where it is not needed", set.id);
+            findings.push(Finding::warn("unrestricted sets", found, advice));
         }
         if findings.len() == before {
             findings.push(Finding::ok("credential sets", format!("{} can be used", sets.len())));
@@ -149,6 +165,26 @@ impl Control {
                 _ => findings.push(Finding::ok("sessions at ERPs", format!("{name} has no failure"))),
             }
         }
+    }
+
+    /// Secrets that nobody has replaced for long.
+    fn examine_ages(&self, findings: &mut Vec<Finding>) -> Result<()> {
+        let (snapshot, now) = (self.directory.snapshot(), self.clock.now());
+        let failed = ControlError::failed;
+        if let Some(since) = self.store.key_in_use_since().map_err(failed)?.filter(|since| days(*since, now) >= OLD) {
+            let found = format!("the APP_KEY in use is from {since}");
+            findings.push(Finding::warn("old secrets", found, "`erp-access key rotate`"));
+        }
+        for (upstream, account, set_at) in self.store.upstream_secrets_set_at().map_err(failed)? {
+            if days(set_at, now) >= OLD {
+                let account = account.and_then(|id| snapshot.account(id));
+                let whose = account.map_or_else(String::new, |account| format!(" for `{}`", account.name));
+                let found = format!("the secrets at `{upstream}`{whose} are from {set_at}");
+                let advice = format!("change them at the ERP, then `erp-access upstream secret set {upstream}`");
+                findings.push(Finding::warn("old secrets", found, advice));
+            }
+        }
+        Ok(())
     }
 
     fn examine_audit(&self, findings: &mut Vec<Finding>) {

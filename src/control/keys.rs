@@ -187,7 +187,7 @@ impl Control {
         }
         let dependants = holding.dependants();
         if !dependants.is_empty() {
-            return Err(ControlError::conflict(format!("on `{key}` depend {}", dependants.join(", "))));
+            return Err(ControlError::conflict(format!("`{key}` is needed for {}", dependants.join(", "))));
         }
         if just_now {
             return Err(ControlError::conflict(format!(
@@ -226,7 +226,7 @@ impl Control {
                 )),
                 Standing::Missing => findings.push(Finding::fail(
                     "APP_KEY",
-                    format!("the key `{key}` is not there, and on it depend {}", dependants.join(", ")),
+                    format!("the key `{key}` is not there, and it is needed for {}", dependants.join(", ")),
                     "bring it back into the key file, or issue these anew; docs/operations.md, \"A lost APP_KEY\"",
                 )),
             }
@@ -243,15 +243,16 @@ impl Holding {
     fn dependants(&self) -> Vec<String> {
         let Dependants { sealed_values, client_secrets, operator_keys, user_passwords, tokens } = self.of_store;
         let counted = [
-            (sealed_values, "sealed values"),
-            (client_secrets, "pairs of client secrets"),
-            (operator_keys, "operator keys"),
-            (user_passwords, "passwords of portal users"),
-            (tokens, "live tokens"),
-            (self.audit_seals, "seals of the audit trail"),
+            (sealed_values, "sealed value", "sealed values"),
+            (client_secrets, "pair of client secrets", "pairs of client secrets"),
+            (operator_keys, "operator key", "operator keys"),
+            (user_passwords, "password of a portal user", "passwords of portal users"),
+            (tokens, "live token", "live tokens"),
+            (self.audit_seals, "seal of the audit trail", "seals of the audit trail"),
         ];
-        let counted = counted.into_iter().filter(|(count, _)| *count > 0);
-        let mut words: Vec<_> = counted.map(|(count, what)| format!("{count} {what}")).collect();
+        let counted = counted.into_iter().filter(|(count, ..)| *count > 0);
+        let word = |(count, one, many)| format!("{count} {}", if count == 1 { one } else { many });
+        let mut words: Vec<_> = counted.map(word).collect();
         if self.canary {
             words.push("a rotation that has not ended".to_owned());
         }

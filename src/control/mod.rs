@@ -201,6 +201,11 @@ impl Control {
             Command::CredentialDisable { id } => self.disable_credential(by, id),
             Command::CredentialEnable { id } => self.enable_credential(by, id),
             Command::CredentialUpdate { id, name, purpose, clients, expires_at, no_expiry } => {
+                if no_expiry && expires_at.is_some() {
+                    return Err(ControlError::invalid(
+                        "a set has an end or none: leave `expires_at` or `no_expiry` out",
+                    ));
+                }
                 let expires_at = if no_expiry { Some(None) } else { expires_at.map(Some) };
                 self.update_credential(by, id, CredentialChange { name, purpose, clients, expires_at })
             }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
 
 use super::upstreams::sealed_row;
-use super::{ChangeTransaction, Store, StoreError, to_sql};
+use super::{ChangeTransaction, Store, StoreError, from_sql, to_sql};
 use crate::domain::{AccountId, Entropy, UserId};
 use crate::secrets::{KeyId, KeyRing, Place, SealPurpose, sealed_with};
 
@@ -174,6 +174,18 @@ impl Store {
         let query = "SELECT value FROM meta WHERE name = ?1";
         let id: Option<[u8; 4]> = self.connection()?.query_row(query, [ROTATED_TO], |row| row.get(0)).optional()?;
         Ok(id.map(KeyId::from_bytes))
+    }
+
+    /// Since when the key in use has been in use, as far as the stream of changes tells.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn key_in_use_since(&self) -> Result<Option<Timestamp>, StoreError> {
+        let query = "SELECT COALESCE(
+                (SELECT at FROM change WHERE operation IN ('key.rotate', 'key.abandon') ORDER BY seq DESC LIMIT 1),
+                (SELECT at FROM change ORDER BY seq LIMIT 1))";
+        let since: Option<i64> = self.connection()?.query_row(query, [], |row| row.get(0))?;
+        Ok(since.map(from_sql))
     }
 
     /// Notes, for hashes from before keys could be rotated, which key made them.

@@ -38,6 +38,7 @@ pub use policies::{KeptSnapshot, PolicyText};
 pub use repeatable::Asked;
 pub use restoring::settle;
 pub use rotation::{FormerSecrets, HashedSecrets, Pair, Used};
+pub use schema::STATE_FORMAT;
 pub use swap::Swap;
 pub use tokens::TokenRow;
 pub use upstreams::{SealedSecrets, SealedSession, sealed_row};

@@ -2,6 +2,9 @@
 
 use rusqlite_migration::M;
 
+/// The number of this version's format.
+pub const STATE_FORMAT: usize = MIGRATIONS.len();
+
 pub(super) const MIGRATIONS: &[M<'_>] =
     &[M::up(FIRST), M::up(SCHEDULE_OVERRIDES), M::up(LABELS_AND_REASONS), M::up(CONTROL), M::up(HASH_KEYS)];
 

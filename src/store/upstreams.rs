@@ -90,6 +90,21 @@ impl Store {
         Ok(secrets.optional()?)
     }
 
+    /// When each of the secrets that are set was set.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn upstream_secrets_set_at(&self) -> Result<Vec<(String, Option<AccountId>, Timestamp)>, StoreError> {
+        let connection = self.connection()?;
+        let mut statement = connection
+            .prepare("SELECT upstream, account, changed_at FROM upstream_secret ORDER BY upstream, account")?;
+        let rows = statement.query_map([], |row| {
+            let account: Option<[u8; 16]> = row.get::<_, Vec<u8>>(1)?.try_into().ok();
+            Ok((row.get(0)?, account.map(AccountId::from_bytes), from_sql(row.get(2)?)))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// The session kept for an upstream, or for one account there.
     ///
     /// # Errors

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use erp_access::control::{Bounds, Command, NewSet};
 use erp_access::domain::{AccountId, Clock as _, Secret, SystemClock, SystemEntropy};
 use erp_access::secrets::{AppKey, KeyRing};
 use erp_access::store::{Change, Store, StoreSettings, Synchronous};
 use erp_access::upstream::{SessionKey, StoreVault, UpstreamSecrets};
 use serde_json::Value;
 
+use crate::support::gateway::{Gateway, Setup};
 use crate::support::http::{self, Connection};
 use crate::support::prepared::{ERP_KEY, Prepared};
 use crate::support::process::{self, Serving};
@@ -232,7 +234,7 @@ fn a_former_key_is_given_up_only_when_nothing_depends_on_it() {
     let retire = ["key", "retire", former.as_str(), "--yes"];
     let (code, error) = failing(folder, &retire);
     assert_eq!(code, 5);
-    for part in ["1 pairs of client secrets", "1 live tokens", "seals of the audit trail"] {
+    for part in ["1 pair of client secrets", "1 live token", "seals of the audit trail"] {
         assert!(error.contains(part), "{error}");
     }
     assert_eq!(relay(serving.address, &token), 200, "a refused act changes nothing");
@@ -365,4 +367,37 @@ fn after_a_lost_key_accounts_and_grants_stay_and_secrets_are_issued_anew() {
     assert!(status(folder).iter().all(|key| key["client_secrets"] == 0 || key["state"] == "in use"));
     let rows = rows(folder);
     assert!(rows.contains("key.abandon") && rows.contains("the disk burned"), "{rows}");
+}
+
+#[test]
+fn doctor_tells_of_secrets_that_nobody_has_replaced_for_a_year() {
+    let erp = Recorder::start();
+    let gateway = Setup::new(erp.address()).start();
+    gateway.set_api_key("erp-key-of-last-year");
+    let set = gateway.issue("acme", &["order-reader"]);
+    let old = |gateway: &Gateway| -> Vec<String> {
+        let found = gateway.operate(Command::Doctor).expect("examined");
+        let old = found.as_array().expect("a list").iter().filter(|finding| finding["check"] == "old secrets");
+        old.map(|finding| finding["found"].as_str().expect("a text").to_owned()).collect()
+    };
+    assert_eq!(old(&gateway), Vec::<String>::new());
+    gateway.clock.advance(Duration::from_hours(24 * 366));
+    let found = old(&gateway);
+    for part in ["the APP_KEY in use", "the secrets at `erp`", &set.id.to_string()] {
+        assert!(found.iter().any(|text| text.contains(part)), "{part}: {found:?}");
+    }
+    gateway.operate(Command::KeyRotate).expect("rotated");
+    assert!(!old(&gateway).iter().any(|text| text.contains("APP_KEY")), "it is new");
+    // What is disabled may be enabled again.
+    let new = NewSet {
+        kind: Bounds::Unrestricted,
+        reason: Some("data move".into()),
+        expires_at: gateway.clock.now().checked_add(jiff::SignedDuration::from_hours(24)).ok(),
+        ..NewSet::bounded("acme".parse().expect("a name"), "move", Vec::new())
+    };
+    let issued = gateway.operate(Command::CredentialIssue(Box::new(new))).expect("issued");
+    let id = issued["id"].as_str().expect("an id").parse().expect("an id");
+    gateway.operate(Command::CredentialDisable { id }).expect("disabled");
+    let found = gateway.operate(Command::Doctor).expect("examined").to_string();
+    assert!(found.contains("enabled again it may call everything"), "{found}");
 }

@@ -13,6 +13,7 @@ mod support;
 
 mod access_matrix;
 mod accounts;
+mod admin_answers;
 mod admin_api;
 mod app_key;
 mod audit;

@@ -192,3 +192,14 @@ fn what_a_set_is_can_be_changed_but_not_into_something_that_cannot_be() {
     let error = scene.gateway.operate(serde_json::from_value(endless).expect("a command")).expect_err("it must end");
     assert_eq!(error.kind, ErrorKind::Invalid);
 }
+
+#[test]
+fn a_set_is_not_given_an_end_and_none_at_once() {
+    let gateway = Setup::new(crate::support::process::free_address()).start();
+    let id = gateway.issue("acme", &[]).id;
+    let end = gateway.clock.now().checked_add(jiff::SignedDuration::from_hours(24)).ok();
+    let (name, purpose, clients) = (None, None, None);
+    let both = Command::CredentialUpdate { id, name, purpose, clients, expires_at: end, no_expiry: true };
+    let refused = gateway.operate(both).expect_err("refused");
+    assert_eq!(refused.kind, ErrorKind::Invalid);
+}

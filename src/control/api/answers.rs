@@ -1,7 +1,7 @@
 //! What each operation answers with: its shape, its status, and by what a list is read in pages.
 
-use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, SchemaFormat, SchemaType, Type};
-use utoipa::openapi::{KnownFormat, Ref, RefOr, Schema};
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::{Ref, RefOr, Schema};
 
 use super::super::operation::Operation;
 
@@ -36,165 +36,61 @@ impl Answer {
         match operation.name {
             "account-list" => pages("Account", &["name"]),
             "account-create" => Self { status: 201, makes: true, ..one("Account") },
-            "account-show" | "account-label" | "account-rename" | "account-contacts" | "account-limit"
-            | "account-suspend" => one("Account"),
+            "account-show" => one("AccountWithSets"),
+            "account-label" | "account-rename" | "account-contacts" | "account-limit" | "account-suspend" => {
+                one("Account")
+            }
+            "account-activate" | "account-delete" => one("AccountState"),
             "credential-list" => pages("CredentialSet", &["id"]),
             "credential-issue" => Self { status: 201, makes: true, ..one("IssuedCredentialSet") },
             "credential-rotate" => Self { makes: true, ..one("IssuedCredentialSet") },
-            "credential-show"
-            | "credential-update"
-            | "credential-limit"
-            | "credential-rotate-end"
-            | "grant-add"
-            | "grant-remove" => one("CredentialSet"),
+            "credential-show" | "credential-update" | "credential-limit" | "grant-add" | "grant-remove" => {
+                one("CredentialSet")
+            }
+            "credential-rotate-end" => one("RotatedCredentialSet"),
+            "credential-disable" | "credential-enable" | "credential-revoke" => one("CredentialState"),
             "grant-list" => pages("Grant", &["credential", "policy"]),
             "token-list" => pages("Token", &["id"]),
+            "token-revoke" | "token-revoke-account" | "token-revoke-all" => one("Revoked"),
             "operator-key-list" => pages("OperatorKey", &["id"]),
             "operator-key-issue" => Self { status: 201, makes: true, ..one("IssuedOperatorKey") },
-            "user-list" => pages("Object", &["name"]),
-            "user-create" => Self { status: 201, makes: true, ..one("Object") },
-            "user-reset-password" => Self { makes: true, ..one("Object") },
+            "operator-key-revoke" => one("OperatorKeyState"),
+            "user-list" => pages("User", &["name"]),
+            "user-create" => Self { status: 201, makes: true, ..one("IssuedUser") },
+            "user-reset-password" => Self { makes: true, ..one("IssuedUser") },
+            "user-show" | "user-disable" | "user-enable" | "user-role" | "user-reset-totp" => one("User"),
             "kill-status" => pages("KillSwitch", &["scope"]),
             "kill-engage" => one("KillSwitch"),
-            "schedule-show" | "schedule-next" => pages("Schedule", &["name"]),
+            "kill-release" => one("KillSwitchState"),
+            "schedule-show" => pages("Schedule", &["name"]),
+            "schedule-next" => pages("ScheduleChange", &["name"]),
             "schedule-overrides" => pages("Override", &["schedule", "held"]),
             "schedule-override" => one("Override"),
+            "schedule-lift" => one("Lifted"),
             "upstream-list" => pages("UpstreamSession", &["name", "account"]),
             "upstream-show" | "upstream-login" => one("UpstreamSession"),
+            "upstream-test" => one("SignIn"),
+            "upstream-logout" | "upstream-secret-set" | "upstream-secret-remove" => one("UpstreamState"),
+            "policy-reload" => one("Reloaded"),
+            "policy-in-force" => one("InForce"),
+            "policy-snapshot" => Self { shape: Shape::Whole, ..one("PolicyFile") },
+            "policy-explain" => one("Explanation"),
             "audit-search" => Self { shape: Shape::Newest, ..one("AuditRow") },
-            "audit-show" => one("AuditRow"),
-            "doctor" | "audit-stats" => Self { shape: Shape::Whole, ..one("Object") },
+            "audit-show" => one("ExplainedRow"),
+            "audit-stats" => Self { shape: Shape::Whole, ..one("AuditGroup") },
+            "audit-forward" | "audit-export" => one("AuditPart"),
+            "audit-recorded" => one("RecordedPart"),
+            "audit-verify" => one("Verified"),
+            "audit-checkpoint" => one("Checkpoint"),
+            "audit-prune" => one("Pruned"),
+            "key-status" => Self { shape: Shape::Whole, ..one("Key") },
+            "key-rotate" => one("RotatedKey"),
+            "key-retire" => one("KeyState"),
+            "db-backup" => one("Backup"),
+            "doctor" => Self { shape: Shape::Whole, ..one("Finding") },
             "status" => one("Status"),
             _ => one("Object"),
         }
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Text,
-    Time,
-    Number,
-    /// Anything that JSON can say.
-    Any,
-    Texts,
-}
-
-use Kind::{Any, Number, Text, Texts, Time};
-
-/// The members that are always there, and those that may be null.
-type Members = &'static [(&'static str, Kind)];
-
-const CREDENTIAL_SET: Members = &[("id", Text), ("name", Text), ("kind", Text), ("state", Text), ("grants", Texts)];
-const CREDENTIAL_SET_MAYBE: Members =
-    &[("account", Text), ("reason", Text), ("expires_at", Time), ("created_at", Time), ("live_tokens", Number)];
-const OPERATOR_KEY: Members =
-    &[("id", Text), ("name", Text), ("role", Text), ("state", Text), ("clients", Texts), ("expires_at", Time)];
-
-/// The schemas of answers, by name.
-pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
-    vec![
-        ("Object", object(&[], &[])),
-        (
-            "Account",
-            object(&[("name", Text), ("state", Text)], &[("id", Text), ("reason", Text), ("created_at", Time)]),
-        ),
-        ("CredentialSet", object(CREDENTIAL_SET, CREDENTIAL_SET_MAYBE)),
-        (
-            "IssuedCredentialSet",
-            object(
-                &[CREDENTIAL_SET, &[("client_id", Text), ("password", Text), ("api_key", Text)]].concat(),
-                CREDENTIAL_SET_MAYBE,
-            ),
-        ),
-        ("Grant", object(&[("credential", Text), ("policy", Text), ("policy_exists", Any)], &[("expires_at", Time)])),
-        ("Token", object(&[("id", Text), ("credential", Text), ("issued_at", Time), ("expires_at", Time)], &[])),
-        ("OperatorKey", object(OPERATOR_KEY, &[("account", Text)])),
-        ("IssuedOperatorKey", object(&[OPERATOR_KEY, &[("api_key", Text)]].concat(), &[("account", Text)])),
-        (
-            "KillSwitch",
-            object(
-                &[("scope", Text), ("reason", Text), ("engaged_by", Text), ("engaged_at", Time)],
-                &[("message", Text), ("until", Time)],
-            ),
-        ),
-        ("Schedule", object(&[("name", Text), ("state", Text), ("time_zone", Text)], &[("changes_at", Time)])),
-        (
-            "Override",
-            object(
-                &[
-                    ("schedule", Text),
-                    ("held", Text),
-                    ("until", Time),
-                    ("reason", Text),
-                    ("made_by", Text),
-                    ("made_at", Time),
-                ],
-                &[],
-            ),
-        ),
-        ("UpstreamSession", object(&[("name", Text), ("state", Text)], &[("account", Text), ("last_error", Text)])),
-        (
-            "AuditRow",
-            object(
-                &[
-                    ("seq", Number),
-                    ("id", Text),
-                    ("kind", Text),
-                    ("at", Time),
-                    ("method", Text),
-                    ("path", Text),
-                    ("decision", Text),
-                ],
-                &[("account", Text), ("credential", Text), ("code", Text), ("cause", Text), ("status", Number)],
-            ),
-        ),
-        (
-            "Status",
-            object(
-                &[
-                    ("api", Text),
-                    ("kill_switches", Any),
-                    ("policy_generation", Number),
-                    ("policy_problems", Texts),
-                    ("upstreams", Any),
-                    ("audit", Text),
-                ],
-                &[],
-            ),
-        ),
-    ]
-}
-
-fn object(always: &[(&'static str, Kind)], maybe: &[(&'static str, Kind)]) -> Schema {
-    let mut object = ObjectBuilder::new().schema_type(Type::Object);
-    for (name, kind) in always {
-        object = object.property(*name, member(*kind, Null::Never)).required(*name);
-    }
-    for (name, kind) in maybe {
-        object = object.property(*name, member(*kind, Null::Maybe));
-    }
-    object.into()
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Null {
-    Never,
-    Maybe,
-}
-
-fn member(kind: Kind, null: Null) -> Schema {
-    let of = |one: Type| match null {
-        Null::Never => SchemaType::Type(one),
-        Null::Maybe => SchemaType::Array(vec![one, Type::Null]),
-    };
-    let plain = |one| ObjectBuilder::new().schema_type(of(one));
-    match kind {
-        Text => plain(Type::String).into(),
-        Time => plain(Type::String).format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime))).into(),
-        Number => plain(Type::Integer).into(),
-        Any => ObjectBuilder::new().schema_type(SchemaType::AnyValue).into(),
-        Texts => ArrayBuilder::new().items(ObjectBuilder::new().schema_type(Type::String)).into(),
     }
 }
 

@@ -9,6 +9,7 @@ mod problem;
 mod request;
 mod routes;
 mod schemas;
+mod shapes;
 
 pub use door::SocketRoles;
 pub use openapi::description;

@@ -12,10 +12,11 @@ use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, Required
 use utoipa::{PartialSchema as _, ToSchema as _};
 
 use super::super::operation::{Audience, OPERATIONS, Operation, Verb};
-use super::answers::{Answer, Shape, schema_of, schemas};
+use super::answers::{Answer, Shape, schema_of};
 use super::members::{COMPONENTS, Member, members_of};
 use super::pages::MOST;
 use super::problem::Problem;
+use super::shapes::schemas;
 use crate::domain::Role;
 
 const ABOUT: &str = "Everything that administrators, operators, auditors and clients can do with the gateway. Over the \

@@ -43,6 +43,7 @@ pub struct Question {
     #[schema(value_type = Option<String>)]
     pub client: Option<IpAddr>,
     /// Further headers.
+    #[serde(default)]
     #[schema(value_type = Vec<Vec<String>>)]
     pub headers: Vec<(String, String)>,
     /// The body in Base64.
