@@ -3,10 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::domain::{AccountId, CredentialId};
 use crate::secrets::KeyRing;
 use crate::store::{RecordedChange, Seq};
 
@@ -42,18 +40,7 @@ pub fn changes_in(file: &Path, after: Seq) -> Result<Vec<RecordedChange>, AuditE
         "SELECT change, at, actor, method, path, account, credential, detail FROM decision WHERE change > ?1 ORDER BY change",
     )?;
     let after = i64::try_from(after.0).unwrap_or(i64::MAX);
-    let rows = statement.query_map([after], |row| {
-        Ok(RecordedChange {
-            seq: Seq(row.get::<_, i64>(0)?.unsigned_abs()),
-            at: Timestamp::from_microsecond(row.get(1)?).unwrap_or(Timestamp::UNIX_EPOCH),
-            actor: row.get(2)?,
-            operation: row.get(3)?,
-            subject: row.get(4)?,
-            account: row.get::<_, Option<_>>(5)?.map(AccountId::from_bytes),
-            credential: row.get::<_, Option<_>>(6)?.map(CredentialId::from_bytes),
-            detail: row.get(7)?,
-        })
-    })?;
+    let rows = statement.query_map([after], RecordedChange::read)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 

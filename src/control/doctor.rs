@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{Control, ControlError, Result};
-use crate::audit::{AUDIT_FORMAT, SinkState, WriterState};
+use crate::audit::{AUDIT_FORMAT, Filter, Kind, SinkState, WriterState};
 use crate::directory::{Credential, CredentialKind, CredentialState, Pair};
 use crate::policy::PolicySet;
 use crate::store::STATE_FORMAT;
@@ -63,6 +63,8 @@ const SOON: i64 = 14;
 const UNUSED: i64 = 90;
 /// A set that was never used is told after so many days.
 const NEVER_USED: i64 = 30;
+/// So many grants are looked up in the audit trail at most, the oldest first.
+const MOST_GRANTS: usize = 200;
 /// Secrets that are older than so many days should be rotated.
 const OLD: i64 = 365;
 
@@ -77,6 +79,7 @@ impl Control {
         self.examine_audit(&mut findings);
         self.examine_keys(&mut findings)?;
         self.examine_ages(&mut findings)?;
+        self.examine_grants(&mut findings)?;
         // Databases of another format are not opened.
         let formats = format!("have this version's format (state {STATE_FORMAT}, audit {AUDIT_FORMAT})");
         findings.push(Finding::ok("databases", formats));
@@ -182,6 +185,30 @@ impl Control {
                 let found = format!("the secrets at `{upstream}`{whose} are from {set_at}");
                 let advice = format!("change them at the ERP, then `erp-access upstream secret set {upstream}`");
                 findings.push(Finding::warn("old secrets", found, advice));
+            }
+        }
+        Ok(())
+    }
+
+    /// Grants on which no request has rested for long, of sets that are used.
+    fn examine_grants(&self, findings: &mut Vec<Finding>) -> Result<()> {
+        let (snapshot, now) = (self.directory.snapshot(), self.clock.now());
+        let Ok(since) = now.checked_sub(SignedDuration::from_hours(24 * UNUSED)) else { return Ok(()) };
+        let grants = self.store.grants_made_before(since).map_err(ControlError::failed)?;
+        let used =
+            |set: &&Arc<Credential>| set.used.last(Pair::Current).max(set.used.last(Pair::Former)) >= Some(since);
+        let held = grants.into_iter().filter_map(|(id, policy)| {
+            let set = snapshot.credential(id).filter(used)?;
+            set.grants.iter().any(|grant| grant.policy == policy && grant.is_live(now)).then_some((set, policy))
+        });
+        for (set, policy) in held.take(MOST_GRANTS) {
+            let kind = Some(Kind::Relay.as_str().to_owned());
+            let (credential, name) = (Some(set.id), Some(policy.to_string()));
+            let filter = Filter { last: 1, credential, policy: name, kind, since: Some(since), ..Filter::default() };
+            if self.auditor.search(&filter).map_err(ControlError::failed)?.is_empty() {
+                let found = format!("no request of `{}` ({}) rested on `{policy}` since {since}", set.name, set.id);
+                let advice = format!("`erp-access grant remove {} {policy}` where it is not needed", set.id);
+                findings.push(Finding::warn("unused grants", found, advice));
             }
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! The stream of changes: every change of state has its gapless number, written in the transaction that makes it.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
 
 use super::{Store, StoreError, from_sql, to_sql};
 use crate::domain::{AccountId, Actor, CredentialId};
@@ -50,6 +50,25 @@ pub struct RecordedChange {
     pub detail: Option<String>,
 }
 
+impl RecordedChange {
+    /// Reads one from a row of its number, moment, actor, operation, subject, account, credential set and detail.
+    ///
+    /// # Errors
+    /// When the row has other columns.
+    pub fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            seq: Seq(row.get::<_, i64>(0)?.unsigned_abs()),
+            at: from_sql(row.get(1)?),
+            actor: row.get(2)?,
+            operation: row.get(3)?,
+            subject: row.get(4)?,
+            account: row.get::<_, Option<_>>(5)?.map(AccountId::from_bytes),
+            credential: row.get::<_, Option<_>>(6)?.map(CredentialId::from_bytes),
+            detail: row.get(7)?,
+        })
+    }
+}
+
 /// A transaction in which tables are changed.
 #[derive(Debug)]
 pub struct ChangeTransaction<'a>(pub(super) &'a Transaction<'a>);
@@ -90,18 +109,8 @@ impl Store {
                FROM change WHERE seq > ?1 ORDER BY seq LIMIT ?2",
         )?;
         let after = i64::try_from(after.0).unwrap_or(i64::MAX);
-        let rows = statement.query_map(params![after, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
-            Ok(RecordedChange {
-                seq: Seq(row.get::<_, i64>(0)?.unsigned_abs()),
-                at: from_sql(row.get(1)?),
-                actor: row.get(2)?,
-                operation: row.get(3)?,
-                subject: row.get(4)?,
-                account: row.get::<_, Option<_>>(5)?.map(AccountId::from_bytes),
-                credential: row.get::<_, Option<_>>(6)?.map(CredentialId::from_bytes),
-                detail: row.get(7)?,
-            })
-        })?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = statement.query_map(params![after, limit], RecordedChange::read)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 }

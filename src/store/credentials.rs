@@ -206,6 +206,23 @@ impl Store {
     }
 }
 
+impl Store {
+    /// The grants that were made before this moment, oldest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn grants_made_before(&self, at: Timestamp) -> Result<Vec<(CredentialId, PolicyName)>, StoreError> {
+        let connection = self.connection()?;
+        let mut statement =
+            connection.prepare("SELECT credential, policy FROM granted WHERE created_at < ?1 ORDER BY created_at")?;
+        let rows = statement.query_map(params![to_sql(at)], |row| {
+            let policy: String = row.get(1)?;
+            Ok((CredentialId::from_bytes(row.get(0)?), policy.parse().map_err(|_| unknown(1, &policy))?))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
 /// Networks as a column holds them; none is NULL.
 pub(super) fn networks(column: Option<String>) -> rusqlite::Result<Vec<IpNet>> {
     let Some(text) = column else { return Ok(Vec::new()) };

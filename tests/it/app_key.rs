@@ -370,6 +370,22 @@ fn after_a_lost_key_accounts_and_grants_stay_and_secrets_are_issued_anew() {
 }
 
 #[test]
+fn doctor_tells_of_grants_that_nothing_rested_on() {
+    let erp = Recorder::answering("application/json", &[], b"[]");
+    let gateway = Setup::new(erp.address()).start();
+    gateway.set_api_key("erp-key-of-grants");
+    let set = gateway.issue("acme", &["order-reader", "order-writer"]);
+    gateway.clock.advance(Duration::from_hours(24 * 91));
+    let token = gateway.token(&set);
+    assert_eq!(gateway.get(&token, "/v1/customers").status, 200);
+    gateway.audit("relay", 1);
+    let found = gateway.operate(Command::Doctor).expect("examined");
+    let unused = found.as_array().expect("a list").iter().filter(|finding| finding["check"] == "unused grants");
+    let unused: Vec<_> = unused.map(|finding| finding["found"].as_str().expect("a text")).collect();
+    assert!(unused.len() == 1 && unused[0].contains("`order-writer`"), "{unused:?}");
+}
+
+#[test]
 fn doctor_tells_of_secrets_that_nobody_has_replaced_for_a_year() {
     let erp = Recorder::start();
     let gateway = Setup::new(erp.address()).start();

@@ -2,6 +2,7 @@
 
 mod answers;
 mod door;
+mod kinds;
 mod members;
 mod openapi;
 mod pages;
