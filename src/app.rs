@@ -24,6 +24,7 @@ use crate::directory::Directory;
 use crate::domain::{Clock, Entropy, UpstreamName};
 use crate::gate::{Gate, GateParts};
 use crate::policy::{PolicyStore, Watcher};
+use crate::portal::PortalRules;
 use crate::proxy::{self, BindError, BoundListener, Gateway, PeerError, Peers, PingoraTransport, ServerError, Stop};
 use crate::secrets::{AppKey, AppKeyError, DeriveError, HashingError, KeyRing, PasswordHasher};
 use crate::store::{Store, StoreError, StoreLock};
@@ -225,6 +226,7 @@ pub struct App {
     ops: Vec<OpsListener>,
     portal: Vec<PortalListener>,
     roles: SocketRoles,
+    pages: PortalRules,
     watcher: Option<Watcher>,
     keep: Option<Duration>,
     server: config::Server,
@@ -277,6 +279,7 @@ impl App {
             ops,
             portal,
             roles: SocketRoles::new(config.admin.roles.clone()),
+            pages: settings::portal_rules(config),
             watcher,
             keep: Some(config.audit.keep).filter(|keep| !keep.is_zero()),
             server: config.server.clone(),
@@ -327,7 +330,8 @@ impl App {
         log::info!("listening on {addresses:?}; policies: generation {}", control.policies.current().generation());
         let stop = self.stop.clone();
         let watched = Watched::new(Arc::clone(&control), move || stop.is_wanted());
-        let listeners = Listeners { admin: self.admin, roles: self.roles, ops: self.ops, portal: self.portal };
+        let listeners =
+            Listeners { admin: self.admin, roles: self.roles, ops: self.ops, portal: self.portal, pages: self.pages };
         let beside = Beside::new(Arc::clone(&control), listeners, watched, self.keep);
         let ran = proxy::run(&self.server.to_yaml(), self.gateway, self.listeners, beside, self.stop);
         record::stopped(&control);

@@ -20,6 +20,7 @@ pub mod relay;
 pub mod token;
 pub mod proxy;
 pub mod control;
+pub mod portal;
 pub mod telemetry;
 pub mod app;
 pub mod demo;

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use crate::audit::{WriterState, run_sink};
 use crate::control::{AdminSocket, Control, OpsListener, PortalListener, SocketRoles, Watched};
 use crate::policy::Watcher;
+use crate::portal::{Portal, PortalRules};
 
 /// What runs in the same process: the admin socket, the ops listeners, the watch over the audit writer, the sinks of audit
 /// records, housekeeping.
@@ -29,6 +30,7 @@ pub(super) struct Listeners {
     pub(super) roles: SocketRoles,
     pub(super) ops: Vec<OpsListener>,
     pub(super) portal: Vec<PortalListener>,
+    pub(super) pages: PortalRules,
 }
 
 impl Beside {
@@ -47,7 +49,7 @@ const HOUSEKEEPING: Duration = Duration::from_mins(1);
 impl BackgroundService for Beside {
     async fn start(&self, mut shutdown: ShutdownWatch) {
         let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Listeners { admin, roles, ops, portal }) = listeners else { return };
+        let Some(Listeners { admin, roles, ops, portal, pages }) = listeners else { return };
         // Dropped at the end, the set ends what runs in it.
         let mut aside = JoinSet::new();
         for listener in ops {
@@ -58,10 +60,11 @@ impl BackgroundService for Beside {
                 }
             });
         }
+        let pages = Arc::new(Portal::new(Arc::clone(&self.control), pages));
         for listener in portal {
-            let (address, control) = (listener.address(), Arc::clone(&self.control));
+            let (address, pages) = (listener.address(), Arc::clone(&pages));
             aside.spawn(async move {
-                if let Err(error) = listener.serve(control).await {
+                if let Err(error) = pages.serve(listener).await {
                     log::error!("the portal's listener on {address} broke: {error}");
                 }
             });

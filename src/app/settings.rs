@@ -4,6 +4,7 @@ use crate::audit::{self, AuditSettings, QueueSettings, Redactor};
 use crate::config::{self, Config};
 use crate::directory::CutInFlight;
 use crate::gate::{ApiKeyOnRelay, GateRules, HeadLimits};
+use crate::portal::PortalRules;
 use crate::proxy::{Downstream, Settings};
 use crate::relay::PublicUrl;
 use crate::secrets::HashingSettings;
@@ -80,6 +81,11 @@ pub(super) fn gate_rules(config: &Config) -> GateRules {
         rate_limits: config.gateway.rate_limits,
         cut: CutInFlight::new(&config.gateway.cut_in_flight),
     }
+}
+
+pub(super) fn portal_rules(config: &Config) -> PortalRules {
+    let settings = &config.portal;
+    PortalRules { idle: settings.idle, absolute: settings.absolute, trusted_proxies: settings.trusted_proxies.clone() }
 }
 
 pub(super) fn token_rules(config: &Config) -> TokenRules {

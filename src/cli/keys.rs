@@ -15,13 +15,14 @@ use crate::control::{Command, os_user};
 use crate::domain::{Actor, SystemEntropy};
 use crate::secrets::AppKey;
 
-const COLUMNS: [&str; 8] = [
+const COLUMNS: [&str; 9] = [
     "key",
     "state",
     "sealed_values",
     "client_secrets",
     "operator_keys",
     "user_passwords",
+    "portal_sessions",
     "live_tokens",
     "audit_seals",
 ];

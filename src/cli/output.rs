@@ -74,6 +74,7 @@ impl From<ControlError> for Failure {
             ErrorKind::Invalid => 7,
             ErrorKind::Incomplete => 2,
             ErrorKind::Forbidden => 3,
+            ErrorKind::Upstream => 6,
             ErrorKind::Failed => 1,
         };
         Self { code, message: error.message }

@@ -245,7 +245,7 @@ pub(super) fn address(node: &Node) -> Result<SocketAddr, Wrong> {
     })
 }
 
-fn network(node: &Node) -> Result<IpNet, Wrong> {
+pub(super) fn network(node: &Node) -> Result<IpNet, Wrong> {
     let text = scalar::text(node)?;
     let net = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).map_err(|_| {
         Wrong::new("is not a network").with_help("write for example `10.0.0.0/8`, `192.0.2.7` or `\"2001:db8::/32\"`")

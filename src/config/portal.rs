@@ -1,23 +1,43 @@
 //! `portal:`: where people and programs administer the gateway over HTTP.
 
 use std::net::SocketAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
 
 use super::decode::{Section, Wrong};
-use super::gateway::address;
+use super::gateway::{address, network};
 use super::scalar;
 use super::tree::Node;
 
-/// The listener for the admin API with operator keys.
+/// The listener for the pages, and for the admin API with operator keys.
 #[derive(Debug, Clone)]
 pub struct Portal {
     /// Addresses to listen on; empty where there is no such listener.
     pub listen: Vec<SocketAddr>,
+    /// The proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// A session that is not used for so long ends.
+    pub idle: Duration,
+    /// A session ends after so long in any case.
+    pub absolute: Duration,
 }
 
 impl Portal {
     pub(super) fn read(section: &Section<'_, '_>) -> Self {
         let shown = |address: &SocketAddr| scalar::quoted(&address.to_string());
-        Self { listen: section.list("listen", Vec::new(), shown, on_loopback) }
+        let (minute, hour) = (Duration::from_mins(1), Duration::from_hours(1));
+        Self {
+            listen: section.list("listen", Vec::new(), shown, on_loopback),
+            trusted_proxies: section.list(
+                "trusted_proxies",
+                Vec::new(),
+                |net: &IpNet| scalar::quoted(&net.to_string()),
+                network,
+            ),
+            idle: section.duration("idle", 30 * minute, 5 * minute..=24 * hour),
+            absolute: section.duration("absolute", 12 * hour, 5 * minute..=7 * 24 * hour),
+        }
     }
 }
 

@@ -30,6 +30,8 @@ pub enum ErrorKind {
     Forbidden,
     /// It is no longer what it was when it was looked at.
     Stale,
+    /// The ERP did not do its part.
+    Upstream,
     /// Something is broken.
     Failed,
 }

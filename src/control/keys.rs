@@ -241,13 +241,19 @@ impl Control {
 impl Holding {
     /// What depends on it, in words.
     fn dependants(&self) -> Vec<String> {
-        let Dependants { sealed_values, client_secrets, operator_keys, user_passwords, tokens } = self.of_store;
+        let Dependants { sealed_values, client_secrets, operator_keys, user_passwords, tokens, portal_sessions } =
+            self.of_store;
         let counted = [
             (sealed_values, "sealed value", "sealed values"),
             (client_secrets, "pair of client secrets", "pairs of client secrets"),
             (operator_keys, "operator key", "operator keys"),
-            (user_passwords, "password of a portal user", "passwords of portal users"),
+            (
+                user_passwords,
+                "password or recovery code of portal users",
+                "passwords and recovery codes of portal users",
+            ),
             (tokens, "live token", "live tokens"),
+            (portal_sessions, "session of the portal", "sessions of the portal"),
             (self.audit_seals, "seal of the audit trail", "seals of the audit trail"),
         ];
         let counted = counted.into_iter().filter(|(count, ..)| *count > 0);
@@ -260,7 +266,8 @@ impl Holding {
     }
 
     fn shown(&self) -> Value {
-        let Dependants { sealed_values, client_secrets, operator_keys, user_passwords, tokens } = self.of_store;
+        let Dependants { sealed_values, client_secrets, operator_keys, user_passwords, tokens, portal_sessions } =
+            self.of_store;
         let state = match self.standing {
             Standing::InUse => "in use",
             Standing::Missing => "missing",
@@ -270,8 +277,8 @@ impl Holding {
         };
         json!({
             "key": self.key, "state": state, "sealed_values": sealed_values, "client_secrets": client_secrets,
-            "operator_keys": operator_keys, "user_passwords": user_passwords, "live_tokens": tokens,
-            "audit_seals": self.audit_seals,
+            "operator_keys": operator_keys, "user_passwords": user_passwords, "portal_sessions": portal_sessions,
+            "live_tokens": tokens, "audit_seals": self.audit_seals,
         })
     }
 }

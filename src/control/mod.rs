@@ -49,7 +49,7 @@ use operator_keys::IssueKey;
 use state::Order;
 use upstreams::{NewSecrets, Whose};
 
-pub use api::{Listing, SocketRoles, Wire, description, read_problem};
+pub use api::{Listing, SocketRoles, Wire, api_over_http, description, read_problem};
 pub use backup::{ArchiveError, Backups, Manifest, PARTS, Part, unpack};
 pub use caller::Caller;
 pub use command::{AuditQuery, Bounds, Command, NewSet, SecretText};

@@ -1,11 +1,8 @@
-//! The portal's listener: the admin API for holders of operator keys.
+//! The portal's listener: pages for people, and the admin API for holders of operator keys.
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-use super::Control;
-use super::api::over_http;
 use super::listener::{Bound, ListenError};
 
 /// A bound listener.
@@ -27,12 +24,11 @@ impl PortalListener {
         self.0.address
     }
 
-    /// Serves until dropped.
+    /// The listener, to be served on.
     ///
     /// # Errors
-    /// When the socket breaks.
-    pub async fn serve(self, control: Arc<Control>) -> io::Result<()> {
-        let routes = over_http(&control).into_make_service_with_connect_info::<SocketAddr>();
-        axum::serve(self.0.into_tokio()?, routes).await
+    /// When the system does not hand it over.
+    pub fn into_tokio(self) -> io::Result<tokio::net::TcpListener> {
+        self.0.into_tokio()
     }
 }

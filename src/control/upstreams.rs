@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Control, ControlError, Result, SecretText};
+use super::{Control, ControlError, ErrorKind, Result, SecretText};
 use crate::directory::By;
 use crate::domain::{AccountName, Secret, UpstreamName};
 use crate::upstream::{
@@ -136,7 +136,20 @@ fn no_secrets(whose: &Whose) -> ControlError {
 }
 
 fn session_error(whose: &Whose, error: &SessionError) -> ControlError {
-    if matches!(error, SessionError::Unknown) { no_secrets(whose) } else { ControlError::failed(error) }
+    let upstream = &whose.upstream;
+    match error {
+        SessionError::Unknown => no_secrets(whose),
+        SessionError::NoSecret { .. } => {
+            ControlError::conflict(format!("{error}; set it with `erp-access upstream secret set {upstream}`"))
+        }
+        SessionError::NoAccountSecret { .. } | SessionError::BackingOff { .. } | SessionError::Unusable { .. } => {
+            ControlError::conflict(error.to_string())
+        }
+        SessionError::SignInRefused { .. } | SessionError::Unreachable { .. } | SessionError::TimedOut => {
+            ControlError { kind: ErrorKind::Upstream, message: error.to_string() }
+        }
+        SessionError::Vault { .. } | SessionError::Interrupted => ControlError::failed(error),
+    }
 }
 
 fn show(status: &SessionStatus) -> Value {

@@ -126,7 +126,10 @@ fn everything(directory: &Directory, ring: &KeyRing) {
     directory.set_user_state(&by, "anna", UserState::Disabled).expect("disabled");
     directory.set_user_state(&by, "anna", UserState::Active).expect("enabled");
     directory.reset_password(&by, "anna", &password(NEW_HASH)).expect("reset");
-    directory.store.set_totp_for_tests("anna");
+    let anna = directory.store.user_named("anna").expect("read").expect("a user");
+    directory.set_own_password(&by, &anna, &password(NEW_HASH), None).expect("set");
+    let codes = [(hash(ring, b"recovery-code"), ring.current_id())];
+    directory.set_totp(&by, &anna, (b"sealed-canary", 1), &codes).expect("set");
     directory.reset_totp(&by, "anna").expect("reset");
     let limits = Some(crate::domain::Limits::new(None, Some(3), None));
     directory.limit_account(&by, &name, limits).expect("limited");

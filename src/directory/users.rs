@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::Directory;
 use super::change::{By, ChangeError, Result};
 use super::entry::entry;
-use crate::domain::{Authority, Role};
-use crate::secrets::HashedPassword;
+use crate::domain::{Authority, Role, SessionId};
+use crate::secrets::{HashedPassword, KeyId, KeyedHash};
 use crate::store::{NewUser, User, UserState};
 
 impl Directory {
@@ -92,6 +92,44 @@ impl Directory {
             let entry = entry(by, "user.reset-password", name.to_owned()).of(user.authority).changed(was, is);
             self.commit(&entry, |tx| tx.reset_password(user.id, password))?;
             Ok(User { must_change_password: true, ..user })
+        })
+    }
+
+    /// Sets the password that a user has chosen, and ends the user's other sessions.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn set_own_password(
+        &self,
+        by: &By,
+        user: &User,
+        password: &HashedPassword,
+        but: Option<SessionId>,
+    ) -> Result<()> {
+        self.with_lock(|_| {
+            let was = json!({ "password": if user.must_change_password { "to be changed" } else { "set" } });
+            let entry = entry(by, "user.password", user.name.clone()).of(user.authority);
+            let entry = entry.changed(was, json!({ "password": "set" }));
+            self.commit(&entry, |tx| tx.set_own_password(user.id, password, but)).map(drop)
+        })
+    }
+
+    /// Sets a user's second factor with new recovery codes.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn set_totp(
+        &self,
+        by: &By,
+        user: &User,
+        (sealed, step): (&[u8], u64),
+        codes: &[(KeyedHash, KeyId)],
+    ) -> Result<()> {
+        self.with_lock(|_| {
+            let was = json!({ "second_factor": if user.has_totp { "set" } else { "none" } });
+            let is = json!({ "second_factor": "set", "recovery_codes": codes.len() });
+            let entry = entry(by, "user.second-factor", user.name.clone()).of(user.authority).changed(was, is);
+            self.commit(&entry, |tx| tx.set_totp(user.id, sealed, step, codes)).map(drop)
         })
     }
 

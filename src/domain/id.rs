@@ -86,6 +86,10 @@ uuid_id!(
     UserId
 );
 uuid_id!(
+    /// A session of a portal user. Says nothing about what opens it.
+    SessionId
+);
+uuid_id!(
     /// A key with which a program carries operations out.
     OperatorKeyId
 );

@@ -1,8 +1,8 @@
-//! The secrets that we issue: `erpa_tok_…`, `erpa_key_…`, `erpa_pwd_…`.
+//! The secrets that we issue: `erpa_tok_…`, `erpa_key_…`, `erpa_pwd_…`, `erpa_ses_…`.
 //!
 //! A prefix that names the kind, 32 random bytes in base62 (43 characters) and a CRC-32 of all that
 //! (6 characters of base62): secret scanners find them with
-//! `erpa_(tok|key|pwd)_[0-9A-Za-z]{49}`, and a typing error is refused without a look-up.
+//! `erpa_(tok|key|pwd|ses)_[0-9A-Za-z]{49}`, and a typing error is refused without a look-up.
 
 use std::fmt;
 
@@ -23,6 +23,8 @@ pub enum IssuedKind {
     ApiKey,
     /// A client's API password.
     Password,
+    /// What a browser holds of a portal session.
+    Session,
 }
 
 impl IssuedKind {
@@ -33,6 +35,7 @@ impl IssuedKind {
             Self::Token => "erpa_tok_",
             Self::ApiKey => "erpa_key_",
             Self::Password => "erpa_pwd_",
+            Self::Session => "erpa_ses_",
         }
     }
 }

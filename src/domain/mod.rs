@@ -2,6 +2,7 @@
 
 mod actor;
 mod answer;
+mod client_address;
 mod clock;
 mod entropy;
 mod id;
@@ -16,9 +17,10 @@ mod secret;
 
 pub use actor::{Actor, NoActor, Principal};
 pub use answer::{Cause, Code};
+pub use client_address::client_address;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
-pub use id::{AccountId, CredentialId, IdError, OperatorKeyId, RequestId, TokenId, UserId};
+pub use id::{AccountId, CredentialId, IdError, OperatorKeyId, RequestId, SessionId, TokenId, UserId};
 pub use issued::{IssuedKind, IssuedSecret, NotIssued};
 pub use json::{
     DEEPEST as DEEPEST_JSON, Document, Found, Held, JsonPointer, JsonRefused, JsonScalar, LARGEST_WHOLE, MaskPointer,

@@ -146,30 +146,9 @@ impl Gateway {
     /// Where the request came from: the nearest address that is not a trusted proxy.
     fn client_address(&self, session: &Session) -> Option<IpAddr> {
         let peer = session.client_addr().and_then(|address| address.as_inet()).map(std::net::SocketAddr::ip)?;
-        if !self.is_trusted(peer) {
-            return Some(peer);
-        }
-        let forwarded: Vec<&str> = session
-            .req_header()
-            .headers
-            .get_all("x-forwarded-for")
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .collect();
-        let mut nearest = peer;
-        for text in forwarded.into_iter().rev() {
-            let Ok(address) = text.trim().parse() else { break };
-            nearest = address;
-            if !self.is_trusted(address) {
-                break;
-            }
-        }
-        Some(nearest)
-    }
-
-    fn is_trusted(&self, address: IpAddr) -> bool {
-        self.settings.trusted_proxies.iter().any(|network| network.contains(&address))
+        let forwarded = session.req_header().headers.get_all("x-forwarded-for").iter();
+        let forwarded = forwarded.filter_map(|value| value.to_str().ok());
+        Some(crate::domain::client_address(peer, forwarded, &self.settings.trusted_proxies))
     }
 
     /// Leaves the row of a request that is refused before anybody asks who sent it.

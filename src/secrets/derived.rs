@@ -24,6 +24,7 @@ pub(super) struct Derived {
     token: Hmac<Sha256>,
     api_key: Hmac<Sha256>,
     portal_session: Hmac<Sha256>,
+    recovery_code: Hmac<Sha256>,
     audit_record: Hmac<Sha256>,
     audit_span: Hmac<Sha256>,
     checkpoint: SigningKey,
@@ -56,6 +57,7 @@ impl Derived {
             token: hash("hash/token")?,
             api_key: hash("hash/api-key")?,
             portal_session: hash("hash/portal-session")?,
+            recovery_code: hash("hash/recovery-code")?,
             audit_record: hash("hash/audit-record")?,
             audit_span: hash("hash/audit-span")?,
             checkpoint: SigningKey::from_bytes(&*derive("sign/audit-checkpoint")?),
@@ -71,6 +73,7 @@ impl Derived {
             HashPurpose::Token => self.token.clone(),
             HashPurpose::ApiKey => self.api_key.clone(),
             HashPurpose::PortalSession => self.portal_session.clone(),
+            HashPurpose::RecoveryCode => self.recovery_code.clone(),
             HashPurpose::AuditRecord => self.audit_record.clone(),
             HashPurpose::AuditSpan => self.audit_span.clone(),
         };

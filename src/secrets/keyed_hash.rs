@@ -13,6 +13,8 @@ pub enum HashPurpose {
     ApiKey,
     /// Portal sessions.
     PortalSession,
+    /// Codes that serve in place of a second factor.
+    RecoveryCode,
     /// Records of the audit trail.
     AuditRecord,
     /// Spans of the audit trail.

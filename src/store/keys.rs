@@ -56,10 +56,12 @@ pub struct Dependants {
     pub client_secrets: u64,
     /// Operator keys that serve.
     pub operator_keys: u64,
-    /// Passwords of portal users.
+    /// Passwords and recovery codes of portal users.
     pub user_passwords: u64,
     /// Live tokens.
     pub tokens: u64,
+    /// Sessions of portal users.
+    pub portal_sessions: u64,
 }
 
 /// What one step of moving sealed values did.
@@ -149,6 +151,8 @@ impl Store {
             ("former_secrets", "ends_at > ?1 AND credential IN (SELECT id FROM credential WHERE state <> 'revoked')"),
             ("operator_key", "revoked = 0 AND expires_at > ?1"),
             ("portal_user", "?1 IS NOT NULL"),
+            ("recovery_code", "?1 IS NOT NULL"),
+            ("portal_session", "?1 IS NOT NULL"),
             ("token", "expires_at > ?1"),
         ] {
             let query = format!("SELECT hash_key, COUNT(*) FROM {table} WHERE {live} GROUP BY 1");
@@ -156,7 +160,8 @@ impl Store {
                 let of_key = found.entry(KeyId::from_bytes(key.try_into().ok()?)).or_default();
                 *match table {
                     "operator_key" => &mut of_key.operator_keys,
-                    "portal_user" => &mut of_key.user_passwords,
+                    "portal_user" | "recovery_code" => &mut of_key.user_passwords,
+                    "portal_session" => &mut of_key.portal_sessions,
                     "token" => &mut of_key.tokens,
                     _ => &mut of_key.client_secrets,
                 } += number;
@@ -254,7 +259,7 @@ impl ChangeTransaction<'_> {
         }
         connection.execute_batch(
             "DELETE FROM upstream_secret; DELETE FROM upstream_session; DELETE FROM token; DELETE FROM former_secrets;
-             UPDATE portal_user SET totp = NULL;",
+             DELETE FROM portal_session; DELETE FROM recovery_code; UPDATE portal_user SET totp = NULL;",
         )?;
         self.rotate_to(ring.current_id())?;
         self.move_canary(ring, entropy)

@@ -20,6 +20,7 @@ mod repeatable;
 mod restoring;
 mod rotation;
 mod schema;
+mod sessions;
 mod swap;
 mod switches;
 mod tokens;
@@ -39,10 +40,11 @@ pub use repeatable::Asked;
 pub use restoring::settle;
 pub use rotation::{FormerSecrets, HashedSecrets, Pair, Used};
 pub use schema::STATE_FORMAT;
+pub use sessions::{PortalSession, Stage};
 pub use swap::Swap;
 pub use tokens::TokenRow;
 pub use upstreams::{SealedSecrets, SealedSession, sealed_row};
-pub use users::{NewUser, User, UserState};
+pub use users::{NewUser, SignInUser, User, UserState};
 
 use jiff::Timestamp;
 

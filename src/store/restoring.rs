@@ -86,12 +86,14 @@ pub fn settle(file: &Path) -> Result<(), StoreError> {
 }
 
 impl ChangeTransaction<'_> {
-    /// Forgets what must not come back to life: tokens, sessions at ERPs, what was asked for with an `Idempotency-Key`.
+    /// Forgets what must not come back to life: tokens, sessions at ERPs and of the portal, what was asked for with an `Idempotency-Key`.
     ///
     /// # Errors
     /// On a fault of the database.
     pub fn forget_what_is_short_lived(&self) -> Result<(), StoreError> {
-        self.connection().execute_batch("DELETE FROM token; DELETE FROM upstream_session; DELETE FROM repeatable;")?;
+        self.connection().execute_batch(
+            "DELETE FROM token; DELETE FROM upstream_session; DELETE FROM repeatable; DELETE FROM portal_session;",
+        )?;
         Ok(())
     }
 }

@@ -5,8 +5,35 @@ use rusqlite_migration::M;
 /// The number of this version's format.
 pub const STATE_FORMAT: usize = MIGRATIONS.len();
 
-pub(super) const MIGRATIONS: &[M<'_>] =
-    &[M::up(FIRST), M::up(SCHEDULE_OVERRIDES), M::up(LABELS_AND_REASONS), M::up(CONTROL), M::up(HASH_KEYS)];
+pub(super) const MIGRATIONS: &[M<'_>] = &[
+    M::up(FIRST),
+    M::up(SCHEDULE_OVERRIDES),
+    M::up(LABELS_AND_REASONS),
+    M::up(CONTROL),
+    M::up(HASH_KEYS),
+    M::up(PORTAL),
+];
+
+const PORTAL: &str = "ALTER TABLE portal_user ADD COLUMN code_step INTEGER;    -- of the last code: none is taken twice
+    CREATE TABLE portal_session (
+        hash BLOB PRIMARY KEY,
+        hash_key BLOB NOT NULL,
+        id BLOB NOT NULL UNIQUE,
+        user BLOB NOT NULL REFERENCES portal_user (id),
+        stage TEXT NOT NULL CHECK (stage IN ('password', 'enrol', 'code', 'full')),
+        began_at INTEGER NOT NULL,
+        seen_at INTEGER NOT NULL,
+        proven_at INTEGER NOT NULL,      -- when the password was last given
+        client TEXT,
+        agent TEXT
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX portal_session_user ON portal_session (user);
+    CREATE TABLE recovery_code (
+        user BLOB NOT NULL REFERENCES portal_user (id),
+        hash BLOB NOT NULL,
+        hash_key BLOB NOT NULL,
+        PRIMARY KEY (user, hash)
+    ) STRICT, WITHOUT ROWID;";
 
 const HASH_KEYS: &str = "ALTER TABLE credential ADD COLUMN hash_key BLOB;       -- the id of the APP_KEY in its hashes
     ALTER TABLE former_secrets ADD COLUMN hash_key BLOB;

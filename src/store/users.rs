@@ -1,11 +1,12 @@
 //! The table of portal users.
 
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension as _, Row, params};
+use rusqlite::{OptionalExtension as _, Row, ToSql, params};
 
+use super::sessions::end_sessions_of;
 use super::{ChangeTransaction, Store, StoreError, exactly_one, from_sql, to_sql, unknown};
 use crate::domain::{AccountId, Authority, UserId};
-use crate::secrets::HashedPassword;
+use crate::secrets::{HashedPassword, KeyId};
 
 /// A portal user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,12 +129,41 @@ impl Store {
     }
 }
 
-#[cfg(test)]
+/// A user who signs in, with what is kept of the secrets.
+#[derive(Debug, Clone)]
+pub struct SignInUser {
+    /// The user.
+    pub user: User,
+    /// The hash of the password.
+    pub password: HashedPassword,
+    /// The seed of the second factor, sealed.
+    pub totp: Option<Vec<u8>>,
+}
+
 impl Store {
-    /// As setting up a second factor will.
-    pub(crate) fn set_totp_for_tests(&self, name: &str) {
-        let connection = self.connection().expect("a connection");
-        connection.execute("UPDATE portal_user SET totp = x'00' WHERE name = ?1", params![name]).expect("written");
+    /// The user with this name, for signing in.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn sign_in_user(&self, name: &str) -> Result<Option<SignInUser>, StoreError> {
+        self.sign_in_user_where("name = ?1", params![name])
+    }
+
+    /// The user with this id, for signing in.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn sign_in_user_with(&self, id: UserId) -> Result<Option<SignInUser>, StoreError> {
+        self.sign_in_user_where("id = ?1", params![id.as_bytes()])
+    }
+
+    fn sign_in_user_where(&self, which: &str, value: &[&dyn ToSql]) -> Result<Option<SignInUser>, StoreError> {
+        let query = format!("SELECT {COLUMNS}, password_hash, hash_key, totp FROM portal_user WHERE {which}");
+        let found = self.connection()?.query_row(&query, value, |row| {
+            let password = HashedPassword { hash: row.get(8)?, key: KeyId::from_bytes(row.get(9)?) };
+            Ok(SignInUser { user: user(row)?, password, totp: row.get(10)? })
+        });
+        Ok(found.optional()?)
     }
 }
 
@@ -159,7 +189,7 @@ impl ChangeTransaction<'_> {
         Ok(())
     }
 
-    /// Writes what a user may do and whether it may sign in.
+    /// Writes what a user may do and whether it may sign in, and ends the user's sessions.
     ///
     /// # Errors
     /// When there is no such user, or on a fault of the database.
@@ -173,10 +203,11 @@ impl ChangeTransaction<'_> {
                 user.state.as_str(),
             ],
         )?;
-        exactly_one("update user", affected)
+        exactly_one("update user", affected)?;
+        end_sessions_of(self.connection(), user.id, None)
     }
 
-    /// Gives a user another password, which must be changed at the next sign-in.
+    /// Gives a user another password, which must be changed at the next sign-in, and ends the user's sessions.
     ///
     /// # Errors
     /// When there is no such user, or on a fault of the database.
@@ -185,16 +216,19 @@ impl ChangeTransaction<'_> {
             "UPDATE portal_user SET password_hash = ?2, hash_key = ?3, must_change_password = 1 WHERE id = ?1",
             params![id.as_bytes(), password.hash, password.key.as_bytes()],
         )?;
-        exactly_one("update user", affected)
+        exactly_one("update user", affected)?;
+        end_sessions_of(self.connection(), id, None)
     }
 
-    /// Takes a user's second factor away.
+    /// Takes a user's second factor away, and ends the user's sessions.
     ///
     /// # Errors
     /// When there is no such user, or on a fault of the database.
     pub fn reset_totp(&self, id: UserId) -> Result<(), StoreError> {
         let affected =
             self.connection().execute("UPDATE portal_user SET totp = NULL WHERE id = ?1", params![id.as_bytes()])?;
-        exactly_one("update user", affected)
+        exactly_one("update user", affected)?;
+        self.connection().execute("DELETE FROM recovery_code WHERE user = ?1", params![id.as_bytes()])?;
+        end_sessions_of(self.connection(), id, None)
     }
 }

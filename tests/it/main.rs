@@ -35,6 +35,7 @@ mod policy_explain;
 mod policy_lint;
 mod policy_replay;
 mod policy_suggest;
+mod portal;
 mod rate_limits;
 mod relay;
 mod reload;

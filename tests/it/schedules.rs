@@ -226,7 +226,9 @@ fn the_command_line_holds_lists_draws_and_lifts() {
     assert_eq!(next[0]["changes_at"], listed[0]["until"], "{next}");
     let shown = succeed(folder, &["schedule", "show"], "");
     let rows: Vec<&str> = shown.lines().filter(|line| line.contains("OO") || line.contains("....")).collect();
-    assert!(rows.len() == 7 && rows[0].contains("OOO"), "{shown}");
+    // Two hours from now may be partly tomorrow.
+    let drawn = rows.iter().filter_map(|row| row.rsplit(' ').next()).flat_map(str::chars);
+    assert!(rows.len() == 7 && (4..=5).contains(&drawn.filter(|cell| *cell == 'O').count()), "{shown}");
     assert!(shown.contains("held open by operator:") && shown.contains(": stock-taking"), "{shown}");
     succeed(folder, &["schedule", "override", "lift", "open", "--reason", "done"], "");
     let row = succeed(folder, &["audit", "search", "--kind", "change", "--last", "1", "-o", "json"], "");

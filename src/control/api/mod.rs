@@ -17,4 +17,6 @@ pub use openapi::description;
 pub use problem::read_problem;
 pub use request::{Listing, Wire};
 
-pub(super) use routes::{over_http, over_socket};
+pub use routes::api_over_http;
+
+pub(super) use routes::over_socket;

@@ -196,6 +196,9 @@ fn problems(operation: &Operation, answer: Answer) -> Vec<(u16, &'static str)> {
     } else {
         problems.push((400, "Something is missing"));
     }
+    if operation.path.starts_with("/v1/upstreams/") && operation.method == Verb::Post {
+        problems.push((502, "The ERP did not do its part"));
+    }
     problems.push((412, "It is no longer what `If-Match` says"));
     problems
 }

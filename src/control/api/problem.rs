@@ -36,18 +36,20 @@ const fn sort(kind: ErrorKind) -> Sort {
         ErrorKind::Incomplete => (StatusCode::BAD_REQUEST, "incomplete", "Something is missing"),
         ErrorKind::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "The role does not allow it"),
         ErrorKind::Stale => (StatusCode::PRECONDITION_FAILED, "stale", "It has changed meanwhile"),
+        ErrorKind::Upstream => (StatusCode::BAD_GATEWAY, "upstream", "The ERP did not do its part"),
         ErrorKind::Failed => (StatusCode::INTERNAL_SERVER_ERROR, "failed", "Something is broken"),
     };
     Sort { status, code, title }
 }
 
-const KINDS: [ErrorKind; 7] = [
+const KINDS: [ErrorKind; 8] = [
     ErrorKind::NotFound,
     ErrorKind::Conflict,
     ErrorKind::Invalid,
     ErrorKind::Incomplete,
     ErrorKind::Forbidden,
     ErrorKind::Stale,
+    ErrorKind::Upstream,
     ErrorKind::Failed,
 ];
 

@@ -7,7 +7,7 @@ use axum::extract::{Extension, Json, Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{MethodFilter, get, on};
+use axum::routing::{MethodFilter, any, get, on};
 use axum::{Router, middleware};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -27,11 +27,14 @@ const LARGEST: usize = 256 * 1024;
 /// The API for the Unix socket.
 pub(in super::super) fn over_socket(control: Arc<Control>, roles: SocketRoles) -> Router {
     let door = SocketDoor { control: Arc::clone(&control), roles };
-    routes(control).layer(from_fn_with_state(Arc::new(door), door::at_socket)).layer(middleware::map_response(uncached))
+    routes(control)
+        .fallback(nothing)
+        .layer(from_fn_with_state(Arc::new(door), door::at_socket))
+        .layer(middleware::map_response(uncached))
 }
 
-/// The API for holders of operator keys.
-pub(in super::super) fn over_http(control: &Arc<Control>) -> Router {
+/// The admin API for holders of operator keys: all paths under `/v1/`, to be merged with what else is served there.
+pub fn api_over_http(control: &Arc<Control>) -> Router {
     let door = Arc::new(KeyDoor::new(Arc::clone(control)));
     routes(Arc::clone(control))
         .layer(from_fn_with_state(door, door::with_key))
@@ -50,12 +53,15 @@ fn routes(control: Arc<Control>) -> Router {
         let serve = move |control, caller, path, request| serve(operation, control, caller, path, request);
         router = router.route(operation.path, on(method, serve));
     }
-    let nothing = || async { problem::of(&ControlError::not_found("there is no such route")) };
     let other = || async {
         let (status, about) = (StatusCode::METHOD_NOT_ALLOWED, "the route does not take this method");
         problem(status, "method_not_allowed", "Not this method", about)
     };
-    router.fallback(nothing).method_not_allowed_fallback(other).with_state(control)
+    router.method_not_allowed_fallback(other).route("/v1/{*rest}", any(nothing)).with_state(control)
+}
+
+async fn nothing() -> Response {
+    problem::of(&ControlError::not_found("there is no such route"))
 }
 
 /// Answers hold what is true now and what is not for everybody.

@@ -286,6 +286,7 @@ const THINGS: &[(&str, &[Members])] = &[
             ("client_secrets", Number),
             ("operator_keys", Number),
             ("user_passwords", Number),
+            ("portal_sessions", Number),
             ("live_tokens", Number),
             ("audit_seals", Number),
         ]],

@@ -1,0 +1,102 @@
+//! The portal: pages for people, over the operations that everything else uses. It stays up while the kill switch is on.
+
+mod guard;
+mod pages;
+mod passwords;
+mod second_factor;
+mod sessions;
+mod sign_in;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use ipnet::IpNet;
+
+use crate::control::{Control, PortalListener, api_over_http};
+use crate::domain::client_address;
+use crate::token::Throttle;
+
+use second_factor::Waiting;
+
+/// Failed sign-ins a minute: of one address with one name, of one address, and codes of one user.
+const WITH_ONE_NAME: u32 = 5;
+const FROM_ONE_ADDRESS: u32 = 20;
+const CODES: u32 = 5;
+
+/// How often sessions that have ended are forgotten.
+const HOUSEKEEPING: Duration = Duration::from_mins(1);
+
+/// What the configuration says about the portal.
+#[derive(Debug, Clone)]
+pub struct PortalRules {
+    /// A session that is not used for so long ends.
+    pub idle: Duration,
+    /// A session ends after so long in any case.
+    pub absolute: Duration,
+    /// The proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// What the pages work on.
+#[derive(Debug)]
+pub struct Portal {
+    control: Arc<Control>,
+    rules: PortalRules,
+    by_name: Throttle,
+    by_address: Throttle,
+    by_code: Throttle,
+    waiting: Waiting,
+}
+
+impl Portal {
+    /// A portal to these operations.
+    #[must_use]
+    pub fn new(control: Arc<Control>, rules: PortalRules) -> Self {
+        Self {
+            control,
+            rules,
+            by_name: Throttle::new(WITH_ONE_NAME),
+            by_address: Throttle::new(FROM_ONE_ADDRESS),
+            by_code: Throttle::new(CODES),
+            waiting: Waiting::default(),
+        }
+    }
+
+    /// Serves pages, and the admin API under `/v1/`, until dropped.
+    ///
+    /// # Errors
+    /// When the socket breaks.
+    pub async fn serve(self: Arc<Self>, listener: PortalListener) -> io::Result<()> {
+        // SECURITY: a session opens pages only; the API asks for an operator key.
+        let routes = pages::routes(Arc::clone(&self)).merge(api_over_http(&self.control));
+        let routes = routes.layer(from_fn_with_state(Arc::clone(&self), behind_proxies));
+        let service = routes.into_make_service_with_connect_info::<SocketAddr>();
+        let forgetting = async {
+            loop {
+                tokio::time::sleep(HOUSEKEEPING).await;
+                let portal = Arc::clone(&self);
+                let _ = tokio::task::spawn_blocking(move || portal.forget_ended()).await;
+            }
+        };
+        tokio::select! {
+            served = async { axum::serve(listener.into_tokio()?, service).await } => served,
+            () = forgetting => Ok(()),
+        }
+    }
+}
+
+/// Whoever stands behind a trusted proxy is who is meant from here on.
+async fn behind_proxies(State(portal): State<Arc<Portal>>, mut request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
+    if let Some(peer) = peer {
+        let forwarded = request.headers().get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
+        let client = client_address(peer.ip().to_canonical(), forwarded, &portal.rules.trusted_proxies);
+        request.extensions_mut().insert(ConnectInfo(SocketAddr::new(client, peer.port())));
+    }
+    next.run(request).await
+}

@@ -1,0 +1,302 @@
+//! Credential sets: issued with a banner that is shown once, rotated, disabled, revoked.
+
+use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::Value;
+
+use super::ui::{Block, Cell, Field, Form, Link, Tone, see};
+use super::{Asked, Shared, items, plain_form, proof, refusal, status_of, text, when};
+use crate::control::{Bounds, Command, ControlError, NewSet};
+use crate::domain::{CredentialId, Role};
+use crate::portal::Portal;
+use crate::portal::sessions::Session;
+
+fn id_of(text: &str) -> Result<CredentialId, ControlError> {
+    text.parse().map_err(|_| ControlError::not_found(format!("there is no credential set `{text}`")))
+}
+
+fn tone(set: &Value) -> Option<Tone> {
+    match text(set, "state").as_str() {
+        "active" => None,
+        "disabled" => Some(Tone::Warn),
+        _ => Some(Tone::Bad),
+    }
+}
+
+/// A table of credential sets.
+pub(super) fn table(sets: &Value) -> Block {
+    let row = |set: &Value| {
+        let id = text(set, "id");
+        vec![
+            Cell::link(text(set, "name"), format!("/credentials/{id}")),
+            Cell::text(text(set, "account")),
+            Cell::text(text(set, "kind")),
+            Cell::toned(text(set, "state"), tone(set)),
+            Cell::text(text(set, "grants")),
+            Cell::text(when(set, "last_used_at")),
+            Cell::text(when(set, "expires_at")),
+        ]
+    };
+    Block::Table {
+        caption: "Credential sets".into(),
+        columns: ["Name", "Account", "Kind", "State", "Grants", "Last token", "Ends"].map(str::to_owned).into(),
+        rows: items(sets).iter().map(row).collect(),
+        empty: "There is no credential set yet. One is issued for each integration.".into(),
+    }
+}
+
+pub(super) async fn list(State(portal): Shared, request: Request) -> Response {
+    let session = match portal.enter(request.headers()).await {
+        Ok(session) => session,
+        Err(response) => return response,
+    };
+    let (status, mut blocks) = match portal.run(&session, Command::CredentialList { account: None }).await {
+        Ok(sets) => (StatusCode::OK, vec![table(&sets)]),
+        Err(error) => (status_of(&error), vec![refusal(&error)]),
+    };
+    if session.user.user.authority.role() == Role::Admin {
+        let link = Link { href: "/credentials/issue".into(), text: "Issue a credential set".into(), here: false };
+        blocks.push(Block::Links(vec![link]));
+    }
+    portal.page(&session, "Credential sets", "/credentials", blocks).answer(status)
+}
+
+pub(super) async fn ask(State(portal): Shared, request: Request) -> Response {
+    match portal.enter(request.headers()).await {
+        Ok(session) => asking(&portal, &session, None).await,
+        Err(response) => response,
+    }
+}
+
+async fn asking(portal: &Portal, session: &Session, error: Option<ControlError>) -> Response {
+    let status = error.as_ref().map_or(StatusCode::OK, status_of);
+    let mut blocks: Vec<Block> = error.iter().map(refusal).collect();
+    let accounts = portal.run(session, Command::AccountList).await.unwrap_or_default();
+    let names = items(&accounts).iter().map(|account| text(account, "name"));
+    let policies = portal.control.policies.current();
+    let known: Vec<String> = policies.policy_names().iter().map(ToString::to_string).collect();
+    let form = Form::post("", "/credentials/issue", "Issue")
+        .about("Password and x-api-key are shown on the next page, this once.")
+        .field(Field::choice("account", "Account", names.map(|name| (name.clone(), name))))
+        .field(Field::of("text", "name", "Name").hint("What the integration is called, as in web shop"))
+        .field(Field::of("text", "purpose", "What it is for").optional())
+        .field(
+            Field::of("text", "grants", "Policies")
+                .hint(&format!("Separated by spaces; there are: {}", known.join(" "))),
+        )
+        .field(
+            Field::of("text", "clients", "Networks").optional().hint("From where it may be used; everywhere if empty"),
+        )
+        .field(Field::of("text", "expires_at", "Ends").optional().hint("As in 2027-01-01T00:00:00Z; never if empty"))
+        .fields(proof(portal, session));
+    blocks.push(Block::Form(form));
+    portal.page(session, "Issue a credential set", "/credentials", blocks).answer(status)
+}
+
+/// A set as the form describes it.
+fn new_set(asked: &Asked) -> Result<NewSet, ControlError> {
+    fn each<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<Vec<T>, ControlError> {
+        let words = text.split([' ', ',']).filter(|word| !word.is_empty());
+        words.map(|word| word.parse().map_err(|error| ControlError::invalid(format!("`{word}`: {error}")))).collect()
+    }
+    let account = asked.text("account");
+    let account = account.parse().map_err(|error| ControlError::invalid(format!("`{account}`: {error}")))?;
+    let end = asked.maybe("expires_at");
+    let end = end.map(|end| end.parse().map_err(|error| ControlError::invalid(format!("`{end}`: {error}"))));
+    Ok(NewSet {
+        account,
+        name: asked.text("name").to_owned(),
+        kind: Bounds::Bounded,
+        reason: None,
+        purpose: asked.maybe("purpose"),
+        expires_at: end.transpose()?,
+        clients: each(asked.text("clients"))?,
+        grants: each(asked.text("grants"))?,
+    })
+}
+
+pub(super) async fn issue(State(portal): Shared, request: Request) -> Response {
+    let asked = match Asked::read(request).await {
+        Ok(asked) => asked,
+        Err(response) => return response,
+    };
+    let session = match portal.enter(&asked.headers).await {
+        Ok(session) => session,
+        Err(response) => return response,
+    };
+    if let Err(error) = proven(&portal, &session, &asked).await {
+        return asking(&portal, &session, Some(error)).await;
+    }
+    let done = match new_set(&asked) {
+        Ok(new) => portal.run(&session, Command::CredentialIssue(Box::new(new))).await,
+        Err(error) => Err(error),
+    };
+    match done {
+        Ok(issued) => banner(&portal, &session, &issued),
+        Err(error) => asking(&portal, &session, Some(error)).await,
+    }
+}
+
+/// Checks the password where it was not given lately.
+async fn proven(portal: &Portal, session: &Session, asked: &Asked) -> Result<(), ControlError> {
+    if portal.is_proven(session) {
+        return Ok(());
+    }
+    let right = portal.prove(session, asked.secret("present"), &asked.visitor).await;
+    right.map_err(|_| ControlError::invalid("your password is asked for here, and that was not it"))
+}
+
+/// SECURITY: the answer to the form itself, never stored: the only time that the secrets leave the process.
+fn banner(portal: &Portal, session: &Session, issued: &Value) -> Response {
+    let items = [("Client id", "client_id"), ("Password", "password"), ("x-api-key", "api_key")];
+    let items = items.map(|(name, member)| (name.to_owned(), text(issued, member))).into();
+    let curl = "curl -u \"$CLIENT_ID:$PASSWORD\" -H \"x-api-key: $API_KEY\" -d grant_type=client_credentials \\\n  \
+        https://GATEWAY/oauth/token";
+    let about = "Hand them to whoever builds the integration, over a way that you trust. They cannot be shown again; \
+        `Rotate` makes new ones.";
+    let id = text(issued, "id");
+    let done = Link { href: format!("/credentials/{id}"), text: "I have stored them: done".into(), here: false };
+    let blocks = vec![Block::Secrets { about: about.into(), items, more: Some(curl.into()) }, Block::Links(vec![done])];
+    portal.page(session, "Credential set issued", "/credentials", blocks).answer(StatusCode::OK)
+}
+
+pub(super) async fn show(State(portal): Shared, Path(id): Path<String>, request: Request) -> Response {
+    match portal.enter(request.headers()).await {
+        Ok(session) => shown(&portal, &session, &id, None).await,
+        Err(response) => response,
+    }
+}
+
+async fn shown(portal: &Portal, session: &Session, id: &str, error: Option<ControlError>) -> Response {
+    let mut status = error.as_ref().map_or(StatusCode::OK, status_of);
+    let mut blocks: Vec<Block> = error.iter().map(refusal).collect();
+    let mut title = "Credential set".to_owned();
+    let found = match id_of(id) {
+        Ok(id) => portal.run(session, Command::CredentialShow { id }).await,
+        Err(error) => Err(error),
+    };
+    match found {
+        Err(error) => {
+            status = status_of(&error);
+            blocks.push(refusal(&error));
+        }
+        Ok(set) => {
+            title = text(&set, "name");
+            blocks.extend(facts(&set));
+            blocks.extend(forms(portal, session, id, &set).into_iter().map(Block::Form));
+        }
+    }
+    portal.page(session, &title, "/credentials", blocks).answer(status)
+}
+
+fn facts(set: &Value) -> Vec<Block> {
+    let fact = |name: &str, member: &str| (name.to_owned(), text(set, member));
+    let moment = |name: &str, member: &str| (name.to_owned(), when(set, member));
+    let mut blocks = vec![Block::Facts(vec![
+        fact("Client id", "id"),
+        fact("Account", "account"),
+        fact("State", "state"),
+        fact("Kind", "kind"),
+        fact("What it is for", "purpose"),
+        fact("Policies", "grants"),
+        fact("Networks", "clients"),
+        fact("Live tokens", "live_tokens"),
+        moment("Ends", "expires_at"),
+        moment("Issued", "created_at"),
+        moment("Secrets from", "rotated_at"),
+        moment("Last token", "last_used_at"),
+    ])];
+    if let Some(former) = set.get("former_secrets").filter(|former| !former.is_null()) {
+        let last = when(former, "last_used_at");
+        let used = if last.is_empty() { "they were not used since".to_owned() } else { format!("used last {last}") };
+        let told = format!("The former secrets serve until {}; {used}.", when(former, "end_at"));
+        blocks.push(Block::Notice(Tone::Warn, told));
+    }
+    blocks
+}
+
+/// What may be done with a set, by whom.
+fn forms(portal: &Portal, session: &Session, id: &str, set: &Value) -> Vec<Form> {
+    let role = session.user.user.authority.role();
+    let (state, action) = (text(set, "state"), |act: &str| format!("/credentials/{id}/{act}"));
+    let mut forms = Vec::new();
+    if state == "revoked" || role == Role::Auditor {
+        return forms;
+    }
+    if matches!(role, Role::Admin | Role::Client) {
+        let overlaps =
+            [("86400", "a day"), ("259200", "3 days"), ("604800", "7 days"), ("0", "not at all: end them now")];
+        let overlaps = overlaps.map(|(seconds, text)| (seconds.to_owned(), text.to_owned()));
+        let form = Form::post("Rotate", action("rotate"), "Make new secrets")
+            .about("New secrets are shown once. The former ones serve on for the time that you choose.")
+            .field(Field::choice("overlap", "The former ones serve", overlaps))
+            .fields(proof(portal, session));
+        forms.push(form);
+        if set.get("former_secrets").is_some_and(|former| !former.is_null()) {
+            forms.push(plain_form("End the former secrets", &action("rotate-end"), "End them now").danger());
+        }
+    }
+    if state == "active" {
+        let about = "It can be enabled again. Its tokens end now.";
+        forms.push(plain_form("Disable", &action("disable"), "Disable").about(about));
+    } else if role == Role::Admin && state == "disabled" {
+        forms.push(plain_form("Enable", &action("enable"), "Enable"));
+    }
+    if matches!(role, Role::Admin | Role::Operator) {
+        let name = text(set, "name");
+        let form = Form::post("Revoke", action("revoke"), "Revoke for good")
+            .about("It never serves again; its tokens end now. To stop it for a while, disable it.")
+            .field(Field::of("text", "typed", &format!("Type its name ({name})")))
+            .danger();
+        forms.push(form);
+    }
+    forms
+}
+
+pub(super) async fn act(State(portal): Shared, Path(path): Path<(String, String)>, request: Request) -> Response {
+    let (text_id, act) = path;
+    let asked = match Asked::read(request).await {
+        Ok(asked) => asked,
+        Err(response) => return response,
+    };
+    let session = match portal.enter(&asked.headers).await {
+        Ok(session) => session,
+        Err(response) => return response,
+    };
+    match carry_out(&portal, &session, &text_id, &act, &asked).await {
+        Ok(issued) if act == "rotate" => banner(&portal, &session, &issued),
+        Ok(_) => see(&format!("/credentials/{text_id}")),
+        Err(error) => shown(&portal, &session, &text_id, Some(error)).await,
+    }
+}
+
+async fn carry_out(
+    portal: &Portal,
+    session: &Session,
+    text_id: &str,
+    act: &str,
+    asked: &Asked,
+) -> Result<Value, ControlError> {
+    let id = id_of(text_id)?;
+    let command = match act {
+        "rotate" => {
+            proven(portal, session, asked).await?;
+            let overlap = asked.text("overlap").parse();
+            let overlap = overlap.map_err(|_| ControlError::invalid("say how long the former secrets serve"))?;
+            Command::CredentialRotate { id, overlap_seconds: Some(overlap) }
+        }
+        "rotate-end" => Command::CredentialRotateEnd { id },
+        "disable" => Command::CredentialDisable { id },
+        "enable" => Command::CredentialEnable { id },
+        "revoke" => {
+            let set = portal.run(session, Command::CredentialShow { id }).await?;
+            if asked.text("typed") != text(&set, "name") {
+                return Err(ControlError::invalid("the name that you typed is another; nothing was revoked"));
+            }
+            Command::CredentialRevoke { id }
+        }
+        _ => return Err(ControlError::not_found("there is no such page")),
+    };
+    portal.run(session, command).await
+}

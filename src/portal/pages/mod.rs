@@ -1,0 +1,259 @@
+//! The pages: each asks for operations as everybody else does, and shows the answer.
+
+mod accounts;
+mod audit;
+mod credentials;
+mod entry;
+mod home;
+mod me;
+mod switches;
+mod ui;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::from_fn;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use serde_json::Value;
+
+use super::Portal;
+use super::guard::guard;
+use super::sessions::{Session, Visitor};
+use crate::control::{Command, ControlError, ErrorKind};
+use crate::domain::{Role, Secret};
+use crate::store::Stage;
+
+use ui::{Block, Field, Form, Link, Page, Tone, see};
+
+/// The largest form, in bytes.
+const LARGEST: usize = 64 * 1024;
+/// The longest name of a browser that is kept.
+const AGENT: usize = 200;
+
+const STYLE: &str = include_str!("../assets/portal.css");
+const SCRIPT: &str = include_str!("../assets/portal.js");
+
+type Shared = State<Arc<Portal>>;
+
+/// The routes of the portal.
+pub(super) fn routes(portal: Arc<Portal>) -> Router {
+    Router::new()
+        .route("/", get(home::show))
+        .route("/sign-in", get(entry::ask).post(entry::sign_in))
+        .route("/sign-in/password", get(entry::ask_for_password).post(entry::choose_password))
+        .route("/sign-in/second-factor", get(entry::show_second_factor).post(entry::enrol))
+        .route("/sign-in/code", get(entry::ask_for_code).post(entry::give_code))
+        .route("/sign-out", post(me::sign_out))
+        .route("/me", get(me::show))
+        .route("/me/password", post(me::change_password))
+        .route("/me/sessions/end", post(me::end_session))
+        .route("/accounts", get(accounts::list).post(accounts::create))
+        .route("/accounts/{name}", get(accounts::show))
+        .route("/accounts/{name}/state", post(accounts::set_state))
+        .route("/credentials", get(credentials::list))
+        .route("/credentials/issue", get(credentials::ask).post(credentials::issue))
+        .route("/credentials/{id}", get(credentials::show))
+        .route("/credentials/{id}/{act}", post(credentials::act))
+        .route("/kill-switch", get(switches::show))
+        .route("/kill-switch/engage", post(switches::engage))
+        .route("/kill-switch/release", post(switches::release))
+        .route("/audit", get(audit::search))
+        .route("/audit/{id}", get(audit::show))
+        .route("/doctor", get(home::doctor))
+        .route("/assets/portal.css", get(|| async { asset("text/css; charset=utf-8", STYLE) }))
+        .route("/assets/portal.js", get(|| async { asset("text/javascript; charset=utf-8", SCRIPT) }))
+        .fallback(nothing)
+        .layer(from_fn(guard))
+        .with_state(portal)
+}
+
+fn asset(kind: &'static str, text: &'static str) -> Response {
+    let kept = HeaderValue::from_static("max-age=3600");
+    ([(header::CONTENT_TYPE, HeaderValue::from_static(kind)), (header::CACHE_CONTROL, kept)], text).into_response()
+}
+
+async fn nothing(State(portal): Shared, request: Request) -> Response {
+    match portal.enter(request.headers()).await {
+        Ok(session) => {
+            let text = "There is no such page. It may have been renamed, or belong to somebody else.".to_owned();
+            portal.page(&session, "Not found", "", vec![Block::Text(text)]).answer(StatusCode::NOT_FOUND)
+        }
+        Err(elsewhere) => elsewhere,
+    }
+}
+
+/// What a request brings that is not in its path.
+struct Asked {
+    visitor: Visitor,
+    headers: HeaderMap,
+    /// The fields of the form, or of the query.
+    fields: BTreeMap<String, String>,
+}
+
+impl Asked {
+    /// Reads a request. A field that is sent twice is its first.
+    async fn read(request: Request) -> Result<Self, Response> {
+        let (head, body) = request.into_parts();
+        let from = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(from)| from.ip().to_canonical());
+        let Some(client) = from else { return Err(StatusCode::INTERNAL_SERVER_ERROR.into_response()) };
+        let agent = head.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+        let agent = agent.map(|agent| agent.chars().take(AGENT).collect());
+        let body = read_body(body).await?;
+        let text = if head.method == axum::http::Method::POST { &body[..] } else { query(&head.uri) };
+        let mut fields = BTreeMap::new();
+        for (name, value) in form_urlencoded::parse(text) {
+            fields.entry(name.into_owned()).or_insert_with(|| value.into_owned());
+        }
+        Ok(Self { visitor: Visitor { client, agent }, headers: head.headers, fields })
+    }
+
+    fn text(&self, name: &str) -> &str {
+        self.fields.get(name).map(|text| text.trim()).unwrap_or_default()
+    }
+
+    fn maybe(&self, name: &str) -> Option<String> {
+        Some(self.text(name)).filter(|text| !text.is_empty()).map(str::to_owned)
+    }
+
+    /// A secret, exactly as it was typed.
+    fn secret(&self, name: &str) -> Secret {
+        Secret::new(self.fields.get(name).cloned().unwrap_or_default())
+    }
+}
+
+async fn read_body(body: Body) -> Result<axum::body::Bytes, Response> {
+    to_bytes(body, LARGEST).await.map_err(|_| (StatusCode::PAYLOAD_TOO_LARGE, "the form is too large").into_response())
+}
+
+fn query(uri: &axum::http::Uri) -> &[u8] {
+    uri.query().unwrap_or_default().as_bytes()
+}
+
+impl Portal {
+    /// The session of somebody who is signed in; leads everybody else to where that is done.
+    async fn enter(self: &Arc<Self>, headers: &HeaderMap) -> Result<Session, Response> {
+        let session = self.find_session(headers).await?;
+        match session {
+            Some(session) if session.session.stage == Stage::Full => Ok(session),
+            Some(session) => Err(see(entry::page_of(session.session.stage))),
+            None => Err(see("/sign-in")),
+        }
+    }
+
+    async fn find_session(self: &Arc<Self>, headers: &HeaderMap) -> Result<Option<Session>, Response> {
+        let (portal, headers) = (Arc::clone(self), headers.clone());
+        let found = tokio::task::spawn_blocking(move || portal.session_of(&headers)).await;
+        found.map_err(broken)?.map_err(broken)
+    }
+
+    /// A page with everything around it.
+    fn page(&self, session: &Session, title: &str, here: &str, blocks: Vec<Block>) -> Page {
+        let role = session.user.user.authority.role();
+        let link = |(href, text): &(&str, &str)| Link {
+            href: (*href).to_owned(),
+            text: (*text).to_owned(),
+            here: *href == here,
+        };
+        let menu = MENU.iter().filter(|(_, roles)| roles.contains(&role)).map(|(entry, _)| link(entry)).collect();
+        Page {
+            title: title.to_owned(),
+            user: Some((session.user.user.name.clone(), role.as_str())),
+            menu,
+            stopped: self.stopped(role),
+            blocks,
+        }
+    }
+
+    /// What is stopped. A client is told what its own requests are told.
+    fn stopped(&self, role: Role) -> Vec<String> {
+        let snapshot = self.control.directory.snapshot();
+        let in_force = snapshot.kill_switches().in_force(self.control.clock.now());
+        match role {
+            Role::Client => {
+                let all = snapshot.kill_switches().global(self.control.clock.now());
+                all.map(|engaged| engaged.message.clone().unwrap_or_default()).into_iter().collect()
+            }
+            Role::Admin | Role::Operator | Role::Auditor => in_force
+                .map(|engaged| format!("{} since {} by {}: {}", engaged.scope, engaged.at, engaged.by, engaged.reason))
+                .collect(),
+        }
+    }
+
+    async fn run(&self, session: &Session, command: Command) -> Result<Value, ControlError> {
+        self.control.run(session.caller(), command).await
+    }
+}
+
+use Role::{Admin, Auditor, Client, Operator};
+
+/// The pages that everybody finds, and who has them.
+const MENU: &[((&str, &str), &[Role])] = &[
+    (("/", "Overview"), &[Admin, Operator, Auditor, Client]),
+    (("/accounts", "Accounts"), &[Admin, Operator, Auditor]),
+    (("/credentials", "Credential sets"), &[Admin, Operator, Auditor, Client]),
+    (("/kill-switch", "Kill switch"), &[Admin, Operator, Auditor]),
+    (("/audit", "Audit"), &[Admin, Operator, Auditor, Client]),
+    (("/doctor", "Doctor"), &[Admin, Operator, Auditor]),
+];
+
+fn broken(error: impl std::fmt::Display) -> Response {
+    log::error!("the portal could not answer: {error}");
+    let text = "Something is broken; the gateway's log says what.".to_owned();
+    Page::outside("This did not work", vec![Block::Notice(Tone::Bad, text)]).answer(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// The status with which a page says that something was not done.
+fn status_of(error: &ControlError) -> StatusCode {
+    match error.kind {
+        ErrorKind::NotFound => StatusCode::NOT_FOUND,
+        ErrorKind::Conflict | ErrorKind::Stale => StatusCode::CONFLICT,
+        ErrorKind::Invalid | ErrorKind::Incomplete => StatusCode::UNPROCESSABLE_ENTITY,
+        ErrorKind::Forbidden => StatusCode::FORBIDDEN,
+        ErrorKind::Upstream => StatusCode::BAD_GATEWAY,
+        ErrorKind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn refusal(error: &ControlError) -> Block {
+    Block::Notice(Tone::Bad, error.message.clone())
+}
+
+/// A member of an answer as text.
+fn text(value: &Value, member: &str) -> String {
+    match value.get(member) {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(list)) => list.iter().map(plain).collect::<Vec<_>>().join(", "),
+        Some(other) => other.to_string(),
+    }
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn items(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+/// The field for the password before what is sensitive, where it was not given lately.
+fn proof(portal: &Portal, session: &Session) -> Option<Field> {
+    let field = || Field::of("password", "present", "Your password").autocomplete("current-password");
+    (!portal.is_proven(session)).then(|| field().hint("Asked for again before something that matters."))
+}
+
+/// A moment as people read it; the machine's form stays whole.
+fn when(value: &Value, member: &str) -> String {
+    let moment = text(value, member);
+    moment.split_once('.').map_or(moment.clone(), |(seconds, _)| format!("{seconds}Z")).replace('T', " ")
+}
+
+fn plain_form(title: &str, action: &str, button: &str) -> Form {
+    Form::post(title, action, button)
+}
