@@ -438,15 +438,18 @@ fn every_page_is_closed_without_a_session() {
     let id = set.id.to_string();
     let (set_page, act) = (format!("/credentials/{id}"), format!("/credentials/{id}/disable"));
     let pages = ["/", "/me", "/accounts", "/accounts/acme", "/credentials", "/credentials/issue", &set_page];
-    let more = ["/kill-switch", "/audit", "/audit/x", "/doctor", "/nowhere"];
+    let more = ["/kill-switch", "/audit", "/audit/x", "/doctor", "/nowhere", "/users", "/users/anna", "/schedules"];
+    let last = ["/upstreams", "/policies", "/policies/explain?credential=x&method=GET&target=/"];
     let forms = ["/accounts", "/accounts/acme/state", "/credentials/issue", &act, "/kill-switch/engage"];
-    let more_forms = ["/kill-switch/release", "/me/password", "/me/sessions/end"];
+    let more_forms = ["/kill-switch/release", "/me/password", "/me/sessions/end", "/users", "/users/anna/disable"];
+    let last_forms =
+        ["/schedules/hold", "/schedules/lift", "/upstreams/erp/secret", "/upstreams/erp/test", "/policies/reload"];
     for cookie in [None, Some("__Host-erp-access=erpa_ses_nonsense".to_owned())] {
         let mut browser = Browser { cookie, ..scene.browser() };
-        for target in pages.iter().chain(&more) {
+        for target in pages.iter().chain(&more).chain(&last) {
             assert_eq!(browser.get(target).goes_to(), "/sign-in", "{target}");
         }
-        for target in forms.iter().chain(&more_forms) {
+        for target in forms.iter().chain(&more_forms).chain(&last_forms) {
             assert_eq!(browser.post(target, &[("reason", "r"), ("to", "suspended")]).goes_to(), "/sign-in", "{target}");
         }
     }
@@ -478,4 +481,109 @@ fn behind_a_trusted_proxy_whoever_guesses_keeps_nobody_else_out() {
     assert_eq!(sign_in("192.0.2.7", &first), 303, "the owner comes from elsewhere");
     let rows = scene.gateway.audit("system", 1);
     assert!(rows.iter().any(|row| row["client"] == "198.51.100.9" && row["decision"] == "denied"), "{rows:?}");
+}
+
+#[test]
+fn users_are_made_changed_and_reset_by_administrators_only() {
+    let scene = Scene::new();
+    scene.gateway.issue("acme", &[]);
+    let (mut admin, _) = scene.signed_in("anna", Role::Admin, None);
+    let created = admin.post("/users", &[("name", "bert"), ("role", "client"), ("account", "acme")]);
+    assert_eq!(created.status, 200, "{}", created.text());
+    let page = created.text();
+    let password = between(between(&page, "<label>First password", "</label>"), "value=\"", "\"").to_owned();
+    scene.gateway.note_secret(&password);
+    let mut bert = scene.browser();
+    assert_eq!(bert.post("/sign-in", &[("name", "bert"), ("password", &password)]).goes_to(), "/sign-in/password");
+    assert_eq!(bert.post("/sign-in/password", &[("chosen", PASSWORD), ("again", PASSWORD)]).goes_to(), "/");
+    assert!(!admin.get("/users/bert").text().contains(&password), "it was shown once");
+    // Another role ends what was begun with the one before.
+    assert_eq!(admin.post("/users/bert/role", &[("role", "auditor"), ("account", "")]).goes_to(), "/users/bert");
+    assert_eq!(bert.get("/").goes_to(), "/sign-in");
+    assert_eq!(bert.post("/sign-in", &[("name", "bert"), ("password", PASSWORD)]).goes_to(), "/");
+    for (target, fields) in [
+        ("/users", vec![("name", "carl"), ("role", "admin")]),
+        ("/users/bert/role", vec![("role", "admin")]),
+        ("/users/anna/disable", vec![]),
+        ("/users/anna/reset-password", vec![]),
+    ] {
+        assert_eq!(bert.post(target, &fields).status, 403, "{target}");
+    }
+    let reset = admin.post("/users/bert/reset-password", &[]);
+    let page = reset.text();
+    let again = between(between(&page, "<label>First password", "</label>"), "value=\"", "\"").to_owned();
+    scene.gateway.note_secret(&again);
+    assert_eq!(bert.get("/").goes_to(), "/sign-in");
+    assert_eq!(bert.post("/sign-in", &[("name", "bert"), ("password", &again)]).goes_to(), "/sign-in/password");
+    let refused = admin.post("/users/anna/disable", &[]);
+    assert!(refused.status == 409 && refused.text().contains("last administrator"), "{}", refused.text());
+}
+
+#[test]
+fn schedules_are_drawn_and_held_and_erps_tried_and_policies_asked() {
+    let scene = Scene::new();
+    let set = scene.gateway.issue("acme", &["order-reader"]);
+    let (mut browser, _) = scene.signed_in("anna", Role::Admin, None);
+    let week = browser.get("/schedules").text();
+    assert!(week.contains("Asia/Karachi") && week.contains("#####"), "{week}");
+    let hold =
+        [("schedule", "default"), ("held", "closed"), ("until", "2026-11-24T12:00:00Z"), ("reason", "inventory")];
+    assert_eq!(browser.post("/schedules/hold", &hold).goes_to(), "/schedules");
+    assert!(browser.get("/schedules").text().contains("inventory"));
+    let wrong = [("schedule", "default"), ("held", "ajar"), ("until", "soon"), ("reason", "x")];
+    assert_eq!(browser.post("/schedules/hold", &wrong).status, 422);
+    assert_eq!(browser.post("/schedules/lift", &[("schedule", "default"), ("reason", "over")]).goes_to(), "/schedules");
+    // A secret goes in and never comes out.
+    let secret = "erp-side-key-of-the-portal";
+    scene.gateway.note_secret(secret);
+    let form = [("account", ""), ("username", ""), ("password", ""), ("api_key", secret)];
+    assert_eq!(browser.post("/upstreams/erp/secret", &form).goes_to(), "/upstreams");
+    let tried = browser.post("/upstreams/erp/test", &[("account", "")]).text();
+    assert!(tried.contains("It works") && !tried.contains(secret), "{tried}");
+    assert!(!browser.get("/upstreams").text().contains(secret));
+    // What would be decided, and by which rule.
+    let policies = browser.get("/policies").text();
+    assert!(policies.contains("order-reader.yaml") && policies.contains("Who holds what"), "{policies}");
+    let ask = |browser: &mut Browser, method: &str| {
+        browser.get(&format!("/policies/explain?credential={}&method={method}&target=%2Fv1%2Fcustomers", set.id)).text()
+    };
+    assert!(ask(&mut browser, "GET").contains("Allowed by"), "{}", ask(&mut browser, "GET"));
+    assert!(ask(&mut browser, "DELETE").contains("Denied: 403"), "{}", ask(&mut browser, "DELETE"));
+    assert_eq!(browser.post("/policies/reload", &[]).goes_to(), "/policies");
+    // A grant is given and taken back.
+    let page = format!("/credentials/{}", set.id);
+    let grant = [("policy", "order-writer"), ("expires_at", "")];
+    assert_eq!(browser.post(&format!("{page}/grant"), &grant).goes_to(), page);
+    assert!(browser.get(&page).text().contains("Take order-writer back"));
+    assert_eq!(browser.post(&format!("{page}/take"), &[("policy", "order-writer")]).goes_to(), page);
+    assert!(!browser.get(&page).text().contains("Take order-writer back"));
+    // A row in plain words, with the policy's text of then.
+    let token = scene.gateway.token(&set);
+    assert_eq!(scene.gateway.get(&token, "/v1/customers").status, 200);
+    let row = scene.gateway.audit("relay", 1)[0]["id"].as_str().expect("an id").to_owned();
+    let told = browser.get(&format!("/audit/{row}")).text();
+    assert!(told.contains("order-reader.yaml, as it was in force from") && told.contains("With today"), "{told}");
+    let filtered = browser.get("/audit?kind=relay&decision=allowed").text();
+    assert!(filtered.contains(&format!("/audit/{row}")), "{filtered}");
+    assert_eq!(browser.get("/audit?since=whenever").status, 422);
+}
+
+/// Pages are small and refer to nothing elsewhere.
+#[test]
+fn a_page_weighs_little_and_loads_nothing_from_elsewhere() {
+    let scene = Scene::new();
+    let (mut browser, _) = scene.signed_in("anna", Role::Admin, None);
+    let assets: usize =
+        ["/assets/portal.css", "/assets/portal.js"].map(|target| browser.get(target).body.len()).iter().sum();
+    for target in ["/", "/accounts", "/users", "/policies", "/schedules", "/upstreams", "/kill-switch", "/audit", "/me"]
+    {
+        let page = browser.get(target);
+        let text = page.text();
+        assert!(page.body.len() + assets < 150_000, "{target} weighs {} bytes", page.body.len() + assets);
+        for reference in ["src=\"http", "href=\"http", "style=\"", "onclick", "<script>"] {
+            assert!(!text.contains(reference), "{target}: {reference}");
+        }
+        assert!(text.contains("<html lang=\"en\">") && text.contains("<main id=\"main\">"), "{target}");
+        assert_eq!(text.matches("<h1>").count(), 1, "{target}");
+    }
 }

@@ -126,6 +126,12 @@ fn note(change: &RecordedChange, oldest: u64, found: &mut BTreeMap<String, Revoc
         "user.reset-password" => {
             put(format!("password {subject}"), Some(What::User(subject.clone(), "got another password")));
         }
+        "user.password" | "user.second-factor" => {
+            put(
+                format!("password {subject}"),
+                Some(What::User(subject.clone(), "chose another secret to sign in with")),
+            );
+        }
         "user.role" => {
             let role: Option<Role> = named(after, "role");
             let authority = role.and_then(|role| Authority::of(role, named(after, "account")));

@@ -144,14 +144,21 @@ fn of_row(row: &Value) -> Vec<Block> {
         blocks.push(Block::Heading("What happened".into()));
         blocks.push(Block::Lines(sentences));
     }
-    let policy: Vec<String> = explanation
-        .get("policy")
-        .and_then(|policy| policy.get("lines"))
-        .map(|lines| items(lines).iter().map(super::plain).collect())
-        .unwrap_or_default();
-    if !policy.is_empty() {
-        blocks.push(Block::Heading("The policy's text of then".into()));
-        blocks.push(Block::Lines(policy));
+    if let Some(policy) = explanation.get("policy").filter(|policy| !policy.is_null()) {
+        let line = |line: &Value| {
+            let deciding = line.get("deciding").and_then(Value::as_bool) == Some(true);
+            format!("{} {:>4}  {}", if deciding { '>' } else { ' ' }, text(line, "number"), text(line, "text"))
+        };
+        let lines = items(policy.get("lines").unwrap_or_default()).iter().map(line).collect();
+        let title = format!("{}, as it was in force from {}", text(policy, "file"), when(policy, "in_force_from"));
+        blocks.push(Block::Heading(title));
+        blocks.push(Block::Lines(lines));
+    }
+    if let Some(today) = explanation.get("today").filter(|today| !today.is_null()) {
+        let decision = text(today, "decision");
+        let decision = if decision.is_empty() { "not known".to_owned() } else { decision };
+        blocks.push(Block::Heading("With today's policies".into()));
+        blocks.push(Block::Text(format!("{decision}: {}", text(today, "why"))));
     }
     let members = row.as_object().into_iter().flatten();
     let facts =

@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde_json::Value;
 
 use super::ui::{Block, Cell, Field, Form, Link, Tone, see};
-use super::{Asked, Shared, items, plain_form, proof, refusal, status_of, text, when};
+use super::{Asked, Shared, items, parsed, plain_form, proof, proven, refusal, status_of, text, when};
 use crate::control::{Bounds, Command, ControlError, NewSet};
 use crate::domain::{CredentialId, Role};
 use crate::portal::Portal;
@@ -138,15 +138,6 @@ pub(super) async fn issue(State(portal): Shared, request: Request) -> Response {
     }
 }
 
-/// Checks the password where it was not given lately.
-async fn proven(portal: &Portal, session: &Session, asked: &Asked) -> Result<(), ControlError> {
-    if portal.is_proven(session) {
-        return Ok(());
-    }
-    let right = portal.prove(session, asked.secret("present"), &asked.visitor).await;
-    right.map_err(|_| ControlError::invalid("your password is asked for here, and that was not it"))
-}
-
 /// SECURITY: the answer to the form itself, never stored: the only time that the secrets leave the process.
 fn banner(portal: &Portal, session: &Session, issued: &Value) -> Response {
     let items = [("Client id", "client_id"), ("Password", "password"), ("x-api-key", "api_key")];
@@ -237,6 +228,23 @@ fn forms(portal: &Portal, session: &Session, id: &str, set: &Value) -> Vec<Form>
             forms.push(plain_form("End the former secrets", &action("rotate-end"), "End them now").danger());
         }
     }
+    if role == Role::Admin {
+        let known = portal.control.policies.current();
+        let names: Vec<String> = known.policy_names().iter().map(ToString::to_string).collect();
+        let names = names.into_iter().map(|name| (name.clone(), name));
+        let form = Form::post("Grant a policy", action("grant"), "Grant")
+            .field(Field::choice("policy", "Policy", names))
+            .field(
+                Field::of("text", "expires_at", "Until")
+                    .optional()
+                    .hint("As in 2027-01-01T00:00:00Z; for good if empty"),
+            );
+        forms.push(form);
+        for policy in items(set.get("grants").unwrap_or_default()).iter().map(super::plain) {
+            let form = plain_form(&format!("Take {policy} back"), &action("take"), "Take back");
+            forms.push(form.field(Field::of("hidden", "policy", "").value(policy)));
+        }
+    }
     if state == "active" {
         let about = "It can be enabled again. Its tokens end now.";
         forms.push(plain_form("Disable", &action("disable"), "Disable").about(about));
@@ -286,6 +294,12 @@ async fn carry_out(
             let overlap = overlap.map_err(|_| ControlError::invalid("say how long the former secrets serve"))?;
             Command::CredentialRotate { id, overlap_seconds: Some(overlap) }
         }
+        "grant" => {
+            let policy = parsed(asked.text("policy"))?;
+            let expires_at = asked.maybe("expires_at").map(|end| parsed(&end)).transpose()?;
+            Command::GrantAdd { credential: id, policy, expires_at }
+        }
+        "take" => Command::GrantRemove { credential: id, policy: parsed(asked.text("policy"))? },
         "rotate-end" => Command::CredentialRotateEnd { id },
         "disable" => Command::CredentialDisable { id },
         "enable" => Command::CredentialEnable { id },

@@ -6,8 +6,12 @@ mod credentials;
 mod entry;
 mod home;
 mod me;
+mod policies;
+mod schedules;
 mod switches;
 mod ui;
+mod upstreams;
+mod users;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -63,6 +67,17 @@ pub(super) fn routes(portal: Arc<Portal>) -> Router {
         .route("/kill-switch", get(switches::show))
         .route("/kill-switch/engage", post(switches::engage))
         .route("/kill-switch/release", post(switches::release))
+        .route("/users", get(users::list).post(users::create))
+        .route("/users/{name}", get(users::show))
+        .route("/users/{name}/{act}", post(users::act))
+        .route("/schedules", get(schedules::show))
+        .route("/schedules/hold", post(schedules::hold))
+        .route("/schedules/lift", post(schedules::lift))
+        .route("/upstreams", get(upstreams::list))
+        .route("/upstreams/{upstream}/{act}", post(upstreams::act))
+        .route("/policies", get(policies::show))
+        .route("/policies/explain", get(policies::explain))
+        .route("/policies/reload", post(policies::reload))
         .route("/audit", get(audit::search))
         .route("/audit/{id}", get(audit::show))
         .route("/doctor", get(home::doctor))
@@ -88,12 +103,15 @@ async fn nothing(State(portal): Shared, request: Request) -> Response {
     }
 }
 
+/// The fields of a form, or of a query.
+type Fields = BTreeMap<String, String>;
+
 /// What a request brings that is not in its path.
 struct Asked {
     visitor: Visitor,
     headers: HeaderMap,
     /// The fields of the form, or of the query.
-    fields: BTreeMap<String, String>,
+    fields: Fields,
 }
 
 impl Asked {
@@ -197,6 +215,10 @@ const MENU: &[((&str, &str), &[Role])] = &[
     (("/", "Overview"), &[Admin, Operator, Auditor, Client]),
     (("/accounts", "Accounts"), &[Admin, Operator, Auditor]),
     (("/credentials", "Credential sets"), &[Admin, Operator, Auditor, Client]),
+    (("/policies", "Policies"), &[Admin, Operator, Auditor]),
+    (("/schedules", "Schedules"), &[Admin, Operator, Auditor]),
+    (("/upstreams", "ERPs"), &[Admin, Operator, Auditor]),
+    (("/users", "Users"), &[Admin, Operator, Auditor]),
     (("/kill-switch", "Kill switch"), &[Admin, Operator, Auditor]),
     (("/audit", "Audit"), &[Admin, Operator, Auditor, Client]),
     (("/doctor", "Doctor"), &[Admin, Operator, Auditor]),
@@ -240,6 +262,27 @@ fn plain(value: &Value) -> String {
 
 fn items(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+/// Reads a form of somebody who is signed in; leads everybody else to where that is done.
+async fn form_of(portal: &Arc<Portal>, request: Request) -> Result<(Asked, Session), Response> {
+    let asked = Asked::read(request).await?;
+    let session = portal.enter(&asked.headers).await?;
+    Ok((asked, session))
+}
+
+/// Reads a field that must have a form of its own.
+fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, ControlError> {
+    text.parse().map_err(|error| ControlError::invalid(format!("`{text}`: {error}")))
+}
+
+/// Checks the password where it was not given lately.
+async fn proven(portal: &Portal, session: &Session, asked: &Asked) -> Result<(), ControlError> {
+    if portal.is_proven(session) {
+        return Ok(());
+    }
+    let right = portal.prove(session, asked.secret("present"), &asked.visitor).await;
+    right.map_err(|_| ControlError::invalid("your password is asked for here, and that was not it"))
 }
 
 /// The field for the password before what is sensitive, where it was not given lately.

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::ui::{Block, Cell, Field, Form, see};
-use super::{Asked, Shared, items, proof, refusal, status_of, text, when};
+use super::{Asked, Shared, items, proof, proven, refusal, status_of, text, when};
 use crate::control::{Command, ControlError};
 use crate::domain::Role;
 use crate::portal::Portal;
@@ -101,10 +101,7 @@ async fn try_engage(portal: &Portal, session: &Session, asked: &Asked) -> Result
     if asked.text("typed") != WORD {
         return Err(ControlError::invalid(format!("type `{WORD}` to stop it; nothing was stopped")));
     }
-    if !portal.is_proven(session) {
-        let right = portal.prove(session, asked.secret("present"), &asked.visitor).await;
-        right.map_err(|_| ControlError::invalid("your password is asked for here, and that was not it"))?;
-    }
+    proven(portal, session, asked).await?;
     let scope = asked.text("scope").parse().map_err(|error| ControlError::invalid(format!("{error}")))?;
     let until = asked.maybe("until");
     let until = until.map(|text| text.parse().map_err(|error| ControlError::invalid(format!("`{text}`: {error}"))));

@@ -1,0 +1,139 @@
+//! Policies: what is in force, and what would be decided about a request.
+
+use std::collections::BTreeMap;
+
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::Value;
+
+use super::ui::{Block, Cell, Field, Form, Tone, see};
+use super::{Asked, Fields, Shared, form_of, items, refusal, status_of, text};
+use crate::control::{Command, ControlError, Question};
+use crate::domain::Role;
+use crate::portal::Portal;
+use crate::portal::sessions::Session;
+
+pub(super) async fn show(State(portal): Shared, request: Request) -> Response {
+    match portal.enter(request.headers()).await {
+        Ok(session) => shown(&portal, &session, StatusCode::OK, Vec::new(), &BTreeMap::new()).await,
+        Err(response) => response,
+    }
+}
+
+async fn shown(portal: &Portal, session: &Session, status: StatusCode, told: Vec<Block>, asked: &Fields) -> Response {
+    let (mut status, mut blocks) = (status, told);
+    let role = session.user.user.authority.role();
+    blocks.push(Block::Form(question_form(asked)));
+    for problem in &portal.control.policies.problems().0 {
+        blocks.push(Block::Notice(Tone::Bad, problem.to_string()));
+    }
+    match portal.run(session, Command::PolicyInForce).await {
+        Err(error) => {
+            status = status_of(&error);
+            blocks.push(refusal(&error));
+        }
+        Ok(in_force) => {
+            let facts = vec![
+                ("Generation".to_owned(), text(&in_force, "generation")),
+                ("Hash of all texts".to_owned(), text(&in_force, "hash")),
+                ("Broken".to_owned(), text(&in_force, "broken")),
+            ];
+            blocks.push(Block::Facts(facts));
+            blocks.push(holders(&in_force));
+            for file in items(in_force.get("files").unwrap_or_default()) {
+                let parts = items(file);
+                let part = |place: usize| parts.get(place).map(super::plain).unwrap_or_default();
+                let numbered = |(line, number): (&str, usize)| format!("{number:>4}  {line}");
+                blocks.push(Block::Heading(part(0)));
+                blocks.push(Block::Lines(part(1).lines().zip(1..).map(numbered).collect()));
+            }
+            if matches!(role, Role::Admin | Role::Operator) {
+                let form = Form::post("Read the files again", "/policies/reload", "Reload");
+                blocks.push(Block::Form(form.about("They are watched; this asks for it now.")));
+            }
+        }
+    }
+    portal.page(session, "Policies", "/policies", blocks).answer(status)
+}
+
+fn holders(in_force: &Value) -> Block {
+    let row = |holder: &Value| {
+        let held = items(holder.get("grants").unwrap_or_default());
+        let held: Vec<_> = held.iter().filter_map(|grant| items(grant).first()).map(super::plain).collect();
+        let usable = text(holder, "usable") == "true";
+        vec![
+            Cell::link(text(holder, "name"), format!("/credentials/{}", text(holder, "id"))),
+            Cell::text(text(holder, "account")),
+            Cell::text(if text(holder, "kind") == "unrestricted" { "everything".to_owned() } else { held.join(", ") }),
+            Cell::toned(if usable { "yes" } else { "no" }, (!usable).then_some(Tone::Warn)),
+        ]
+    };
+    Block::Table {
+        caption: "Who holds what".into(),
+        columns: ["Credential set", "Account", "Policies", "Can be used"].map(str::to_owned).into(),
+        rows: items(in_force.get("holders").unwrap_or_default()).iter().map(row).collect(),
+        empty: "There is no credential set yet.".into(),
+    }
+}
+
+fn question_form(asked: &Fields) -> Form {
+    let text = |name: &str| asked.get(name).map(String::as_str).unwrap_or_default();
+    let method = if text("method").is_empty() { "GET" } else { text("method") };
+    Form::get("What would be decided?", "/policies/explain", "Ask")
+        .about("Nothing is sent to the ERP.")
+        .field(Field::of("text", "credential", "Credential set").value(text("credential")).hint("Its id or name"))
+        .field(Field::of("text", "method", "Method").value(method))
+        .field(Field::of("text", "target", "Path and query").value(text("target")).hint("As in /v1/orders/42"))
+        .field(Field::of("text", "at", "When").optional().value(text("at")).hint("Now if empty"))
+}
+
+pub(super) async fn explain(State(portal): Shared, request: Request) -> Response {
+    let (asked, session) = match form_of(&portal, request).await {
+        Ok(read) => read,
+        Err(response) => return response,
+    };
+    let answer = match question(&asked) {
+        Ok(question) => portal.run(&session, Command::PolicyExplain(Box::new(question))).await,
+        Err(error) => Err(error),
+    };
+    let (status, told) = match answer {
+        Err(error) => (status_of(&error), vec![refusal(&error)]),
+        Ok(answer) => (StatusCode::OK, told(&answer)),
+    };
+    shown(&portal, &session, status, told, &asked.fields).await
+}
+
+fn question(asked: &Asked) -> Result<Question, ControlError> {
+    Ok(Question {
+        credential: asked.text("credential").to_owned(),
+        method: asked.text("method").to_owned(),
+        target: asked.text("target").to_owned(),
+        at: asked.maybe("at").map(|at| super::parsed(&at)).transpose()?,
+        client: None,
+        headers: Vec::new(),
+        body: None,
+    })
+}
+
+fn told(answer: &Value) -> Vec<Block> {
+    let allowed = text(answer, "decision") == "allowed";
+    let outcome = if allowed {
+        Block::Notice(Tone::Good, format!("Allowed by {}", text(answer, "rule")))
+    } else {
+        Block::Notice(Tone::Bad, format!("Denied: {} {}", text(answer, "status"), text(answer, "code")))
+    };
+    let sentences = items(answer.get("sentences").unwrap_or_default()).iter().map(super::plain);
+    vec![outcome, Block::Lines(sentences.collect())]
+}
+
+pub(super) async fn reload(State(portal): Shared, request: Request) -> Response {
+    let (asked, session) = match form_of(&portal, request).await {
+        Ok(read) => read,
+        Err(response) => return response,
+    };
+    match portal.run(&session, Command::PolicyReload).await {
+        Ok(_) => see("/policies"),
+        Err(error) => shown(&portal, &session, status_of(&error), vec![refusal(&error)], &asked.fields).await,
+    }
+}
