@@ -15,7 +15,7 @@ use crate::control::ControlError;
 use crate::directory::By;
 use crate::domain::{Actor, Role, Secret};
 use crate::secrets::{HashPurpose, HashingError, Place, SealPurpose, Verified};
-use crate::store::{SignInUser, Stage, StoreError, UserState};
+use crate::store::{PortalSession, SignInUser, Stage, StoreError, UserState};
 
 /// Names that are longer are nobody's.
 const LONGEST_NAME: usize = 100;
@@ -238,6 +238,13 @@ impl Portal {
         self.by_name.failed((name, from.client), now);
         self.record("portal.prove", Actor::User(session.session.user), Some(from), "the password is wrong");
         Err(Refused::Wrong)
+    }
+
+    /// Begins a session in place of this one, whose password was given just now.
+    pub(super) fn begin_proven(&self, session: &Session, from: &Visitor) -> Result<Begun> {
+        let now = self.control.clock.now();
+        let before = PortalSession { proven_at: now, ..session.session.clone() };
+        Ok(self.begin(&session.user, Stage::Full, from, Some(&before))?)
     }
 
     /// Ends a session of a user.

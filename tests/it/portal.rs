@@ -283,6 +283,24 @@ fn a_session_ends_by_itself_by_signing_out_and_with_its_user() {
 }
 
 #[test]
+fn whoever_is_signed_in_sets_a_second_factor_up_with_the_password() {
+    let scene = Scene::new();
+    let (mut browser, _) = scene.signed_in("olga", Role::Operator, None);
+    scene.gateway.clock.advance(Duration::from_mins(11));
+    assert_eq!(browser.get("/sign-in/second-factor").goes_to(), "/me", "the password was not given lately");
+    assert_eq!(browser.post("/me/second-factor", &[("present", "wrong")]).status, 403);
+    assert_eq!(browser.post("/me/second-factor", &[("present", PASSWORD)]).goes_to(), "/sign-in/second-factor");
+    let page = browser.get("/sign-in/second-factor").text();
+    let key = between(&page, "Key, for typing</dt><dd>", "</dd>").to_owned();
+    scene.gateway.note_secret(&key);
+    let wrong = browser.post("/sign-in/second-factor", &[("code", "12345")]);
+    assert!(wrong.status == 403 && wrong.text().contains(&key), "the key stands there still");
+    assert_eq!(browser.post("/sign-in/second-factor", &[("code", &scene.code(&key))]).status, 200);
+    let mut again = scene.browser();
+    assert_eq!(again.post("/sign-in", &[("name", "olga"), ("password", PASSWORD)]).goes_to(), "/sign-in/code");
+}
+
+#[test]
 fn another_password_signs_the_other_devices_out() {
     let scene = Scene::new();
     let (mut one, _) = scene.signed_in("olga", Role::Operator, None);
@@ -441,7 +459,14 @@ fn every_page_is_closed_without_a_session() {
     let more = ["/kill-switch", "/audit", "/audit/x", "/doctor", "/nowhere", "/users", "/users/anna", "/schedules"];
     let last = ["/upstreams", "/policies", "/policies/explain?credential=x&method=GET&target=/"];
     let forms = ["/accounts", "/accounts/acme/state", "/credentials/issue", &act, "/kill-switch/engage"];
-    let more_forms = ["/kill-switch/release", "/me/password", "/me/sessions/end", "/users", "/users/anna/disable"];
+    let more_forms = [
+        "/kill-switch/release",
+        "/me/password",
+        "/me/sessions/end",
+        "/me/second-factor",
+        "/users",
+        "/users/anna/disable",
+    ];
     let last_forms =
         ["/schedules/hold", "/schedules/lift", "/upstreams/erp/secret", "/upstreams/erp/test", "/policies/reload"];
     for cookie in [None, Some("__Host-erp-access=erpa_ses_nonsense".to_owned())] {

@@ -12,6 +12,9 @@ use crate::domain::{CredentialId, Role};
 use crate::portal::Portal;
 use crate::portal::sessions::Session;
 
+/// So many live tokens are shown.
+const MOST_TOKENS: usize = 50;
+
 fn id_of(text: &str) -> Result<CredentialId, ControlError> {
     text.parse().map_err(|_| ControlError::not_found(format!("there is no credential set `{text}`")))
 }
@@ -175,6 +178,9 @@ async fn shown(portal: &Portal, session: &Session, id: &str, error: Option<Contr
         Ok(set) => {
             title = text(&set, "name");
             blocks.extend(facts(&set));
+            if let Ok(id) = id_of(id) {
+                blocks.push(tokens(portal, session, id).await);
+            }
             blocks.extend(forms(portal, session, id, &set).into_iter().map(Block::Form));
         }
     }
@@ -205,6 +211,20 @@ fn facts(set: &Value) -> Vec<Block> {
         blocks.push(Block::Notice(Tone::Warn, told));
     }
     blocks
+}
+
+async fn tokens(portal: &Portal, session: &Session, id: CredentialId) -> Block {
+    let tokens = portal.run(session, Command::TokenList { credential: Some(id), account: None }).await;
+    let tokens = tokens.unwrap_or_default();
+    let row = |token: &Value| {
+        vec![Cell::text(text(token, "id")), Cell::text(when(token, "issued_at")), Cell::text(when(token, "expires_at"))]
+    };
+    Block::Table {
+        caption: "Live tokens, by their ids".into(),
+        columns: ["Token", "Issued", "Ends"].map(str::to_owned).into(),
+        rows: items(&tokens).iter().take(MOST_TOKENS).map(row).collect(),
+        empty: "No token is live.".into(),
+    }
 }
 
 /// What may be done with a set, by whom.
@@ -244,6 +264,10 @@ fn forms(portal: &Portal, session: &Session, id: &str, set: &Value) -> Vec<Form>
             let form = plain_form(&format!("Take {policy} back"), &action("take"), "Take back");
             forms.push(form.field(Field::of("hidden", "policy", "").value(policy)));
         }
+    }
+    if role != Role::Auditor && text(set, "live_tokens") != "0" {
+        let form = plain_form("Tokens", &action("end-tokens"), "End all live tokens");
+        forms.push(form.about("The set stays; its next request needs a new token.").danger());
     }
     if state == "active" {
         let about = "It can be enabled again. Its tokens end now.";
@@ -300,6 +324,7 @@ async fn carry_out(
             Command::GrantAdd { credential: id, policy, expires_at }
         }
         "take" => Command::GrantRemove { credential: id, policy: parsed(asked.text("policy"))? },
+        "end-tokens" => Command::TokenRevokeAll { credential: id },
         "rotate-end" => Command::CredentialRotateEnd { id },
         "disable" => Command::CredentialDisable { id },
         "enable" => Command::CredentialEnable { id },

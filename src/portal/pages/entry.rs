@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
@@ -34,6 +34,10 @@ fn on(begun: Begun) -> Response {
 
 /// What was not done, with the same form again.
 fn again(refused: Refused, title: &str, form: Form) -> Response {
+    again_with(refused, title, vec![Block::Form(form)])
+}
+
+fn again_with(refused: Refused, title: &str, mut blocks: Vec<Block>) -> Response {
     let (status, text, wait) = match refused {
         Refused::Wrong => (StatusCode::FORBIDDEN, "That is not right, or may not sign in here.".to_owned(), None),
         Refused::Throttled(wait) => {
@@ -44,7 +48,8 @@ fn again(refused: Refused, title: &str, form: Form) -> Response {
         Refused::Weak(text) => (StatusCode::UNPROCESSABLE_ENTITY, text, None),
         Refused::Failed(error) => return broken(error),
     };
-    let mut response = Page::outside(title, vec![Block::Notice(Tone::Bad, text), Block::Form(form)]).answer(status);
+    blocks.insert(0, Block::Notice(Tone::Bad, text));
+    let mut response = Page::outside(title, blocks).answer(status);
     if let Some(wait) = wait {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
     }
@@ -136,7 +141,7 @@ fn enrol_form() -> Form {
     code_form("/sign-in/second-factor", "Then type the code that it shows.", "Confirm")
 }
 
-/// The picture and the text that an authenticator takes.
+/// The picture and the text that an authenticator takes, and the form for its first code.
 #[expect(clippy::result_large_err, reason = "a page is answered once")]
 fn enrolment(portal: &Portal, session: &Session) -> Result<Vec<Block>, Response> {
     let seed = portal.seed_for(session).map_err(|_| broken("no seed for a second factor"))?;
@@ -150,19 +155,28 @@ fn enrolment(portal: &Portal, session: &Session) -> Result<Vec<Block>, Response>
         Block::Text(about.to_owned()),
         Block::Picture { about: "A code to scan with an authenticator app".into(), source },
         Block::Facts(vec![("Key, for typing".into(), text)]),
+        Block::Form(enrol_form()),
     ])
 }
 
+/// Somebody who must set a second factor up, or who is signed in and wants one and has given the password.
+async fn enrolling(portal: &Arc<Portal>, headers: &HeaderMap) -> Result<Session, Response> {
+    match portal.find_session(headers).await? {
+        Some(session) if session.session.stage == Stage::Enrol => Ok(session),
+        Some(session) if session.session.stage == Stage::Full && portal.is_proven(&session) => Ok(session),
+        Some(session) if session.session.stage == Stage::Full => Err(see("/me")),
+        Some(session) => Err(see(page_of(session.session.stage))),
+        None => Err(see("/sign-in")),
+    }
+}
+
 pub(super) async fn show_second_factor(State(portal): Shared, request: Request) -> Response {
-    let session = match at(&portal, request.headers(), Stage::Enrol).await {
+    let session = match enrolling(&portal, request.headers()).await {
         Ok(session) => session,
         Err(response) => return response,
     };
     match enrolment(&portal, &session) {
-        Ok(mut blocks) => {
-            blocks.push(Block::Form(enrol_form()));
-            Page::outside(SECOND_FACTOR, blocks).answer(StatusCode::OK)
-        }
+        Ok(blocks) => Page::outside(SECOND_FACTOR, blocks).answer(StatusCode::OK),
         Err(response) => response,
     }
 }
@@ -172,17 +186,17 @@ pub(super) async fn enrol(State(portal): Shared, request: Request) -> Response {
         Ok(asked) => asked,
         Err(response) => return response,
     };
-    let session = match at(&portal, &asked.headers, Stage::Enrol).await {
+    let session = match enrolling(&portal, &asked.headers).await {
         Ok(session) => session,
         Err(response) => return response,
     };
-    let (working, code) = (Arc::clone(&portal), asked.text("code").to_owned());
-    let (of, visitor) = (session.clone(), asked.visitor.clone());
-    let done = tokio::task::spawn_blocking(move || working.enrol(&of, &code, &visitor)).await;
-    match done {
-        Err(error) => broken(error),
-        Ok(Err(refused)) => again(refused, SECOND_FACTOR, enrol_form()),
-        Ok(Ok((begun, codes))) => {
+    let (of, code, visitor) = (session.clone(), asked.text("code").to_owned(), asked.visitor.clone());
+    match portal.blocking(move |portal| portal.enrol(&of, &code, &visitor)).await {
+        Err(refused) => match enrolment(&portal, &session) {
+            Ok(blocks) => again_with(refused, SECOND_FACTOR, blocks),
+            Err(response) => response,
+        },
+        Ok((begun, codes)) => {
             // SECURITY: the one time that they are shown.
             let items =
                 codes.iter().zip(1..).map(|(code, number)| (format!("Code {number}"), code.expose().to_owned()));
@@ -223,10 +237,7 @@ pub(super) async fn give_code(State(portal): Shared, request: Request) -> Respon
         Ok(session) => session,
         Err(response) => return response,
     };
-    let (working, code) = (Arc::clone(&portal), asked.text("code").to_owned());
-    let done = tokio::task::spawn_blocking(move || working.give_code(&session, &code, &asked.visitor)).await;
-    match done {
-        Err(error) => broken(error).into_response(),
-        Ok(done) => done.map_or_else(|refused| again(refused, CODE, ask_code_form()), on),
-    }
+    let code = asked.text("code").to_owned();
+    let done = portal.blocking(move |portal| portal.give_code(&session, &code, &asked.visitor)).await;
+    done.map_or_else(|refused| again(refused, CODE, ask_code_form()), on)
 }

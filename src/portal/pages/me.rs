@@ -7,7 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 
 use super::ui::{Block, Cell, Field, Form, Tone, see};
-use super::{Asked, Shared, broken};
+use super::{Asked, Shared, broken, form_of};
 use crate::portal::Portal;
 use crate::portal::sessions::{Session, no_cookie};
 use crate::portal::sign_in::Refused;
@@ -78,6 +78,11 @@ async fn shown(portal: &Arc<Portal>, session: &Session, told: Option<(StatusCode
         let form = Form::post("", "/me/sessions/end", "Sign this device out").about(about.trim());
         blocks.push(Block::Form(form.field(Field::of("hidden", "session", "").value(other.id.to_string()))));
     }
+    let about = "A code of an authenticator app besides the password, and recovery codes. In place of one that is set.";
+    let form = Form::post("Second factor", "/me/second-factor", "Set it up").about(about);
+    blocks.push(Block::Form(
+        form.field(Field::of("password", "present", "Your password").autocomplete("current-password")),
+    ));
     let form = Form::post("Change your password", "/me/password", "Change password")
         .about("Your other devices are signed out.")
         .field(Field::of("password", "present", "Present password").autocomplete("current-password"))
@@ -109,6 +114,34 @@ pub(super) async fn change_password(State(portal): Shared, request: Request) -> 
     } else {
         Refused::Weak("the two are not the same".into())
     };
+    told(&portal, &session, refused).await
+}
+
+/// Goes to where a second factor is set up, in a session whose password was given just now.
+pub(super) async fn second_factor(State(portal): Shared, request: Request) -> Response {
+    let (asked, session) = match form_of(&portal, request).await {
+        Ok(read) => read,
+        Err(response) => return response,
+    };
+    let proved = match portal.prove(&session, asked.secret("present"), &asked.visitor).await {
+        Ok(()) => {
+            let (of, visitor) = (session.clone(), asked.visitor.clone());
+            portal.blocking(move |portal| portal.begin_proven(&of, &visitor)).await
+        }
+        Err(refused) => Err(refused),
+    };
+    match proved {
+        Ok(begun) => {
+            let mut response = see("/sign-in/second-factor");
+            response.headers_mut().insert(header::SET_COOKIE, begun.cookie);
+            response
+        }
+        Err(refused) => told(&portal, &session, refused).await,
+    }
+}
+
+/// The page again, with what was not done.
+async fn told(portal: &Arc<Portal>, session: &Session, refused: Refused) -> Response {
     let (status, text) = match refused {
         Refused::Wrong => (StatusCode::FORBIDDEN, "The present password is another.".to_owned()),
         Refused::Weak(text) => (StatusCode::UNPROCESSABLE_ENTITY, text),
@@ -118,7 +151,7 @@ pub(super) async fn change_password(State(portal): Shared, request: Request) -> 
         Refused::Busy => (StatusCode::SERVICE_UNAVAILABLE, "Too much is going on; try again in a moment.".to_owned()),
         Refused::Failed(error) => return broken(error),
     };
-    shown(&portal, &session, Some((status, Tone::Bad, text))).await
+    shown(portal, session, Some((status, Tone::Bad, text))).await
 }
 
 pub(super) async fn end_session(State(portal): Shared, request: Request) -> Response {

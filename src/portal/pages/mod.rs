@@ -56,6 +56,7 @@ pub(super) fn routes(portal: Arc<Portal>) -> Router {
         .route("/sign-out", post(me::sign_out))
         .route("/me", get(me::show))
         .route("/me/password", post(me::change_password))
+        .route("/me/second-factor", post(me::second_factor))
         .route("/me/sessions/end", post(me::end_session))
         .route("/accounts", get(accounts::list).post(accounts::create))
         .route("/accounts/{name}", get(accounts::show))
