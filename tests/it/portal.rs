@@ -457,7 +457,7 @@ fn every_page_is_closed_without_a_session() {
     let (set_page, act) = (format!("/credentials/{id}"), format!("/credentials/{id}/disable"));
     let pages = ["/", "/me", "/accounts", "/accounts/acme", "/credentials", "/credentials/issue", &set_page];
     let more = ["/kill-switch", "/audit", "/audit/x", "/doctor", "/nowhere", "/users", "/users/anna", "/schedules"];
-    let last = ["/upstreams", "/policies", "/policies/explain?credential=x&method=GET&target=/"];
+    let last = ["/security", "/upstreams", "/policies", "/policies/explain?credential=x&method=GET&target=/"];
     let forms = ["/accounts", "/accounts/acme/state", "/credentials/issue", &act, "/kill-switch/engage"];
     let more_forms = [
         "/kill-switch/release",
@@ -600,8 +600,18 @@ fn a_page_weighs_little_and_loads_nothing_from_elsewhere() {
     let (mut browser, _) = scene.signed_in("anna", Role::Admin, None);
     let assets: usize =
         ["/assets/portal.css", "/assets/portal.js"].map(|target| browser.get(target).body.len()).iter().sum();
-    for target in ["/", "/accounts", "/users", "/policies", "/schedules", "/upstreams", "/kill-switch", "/audit", "/me"]
-    {
+    for target in [
+        "/",
+        "/security",
+        "/accounts",
+        "/users",
+        "/policies",
+        "/schedules",
+        "/upstreams",
+        "/kill-switch",
+        "/audit",
+        "/me",
+    ] {
         let page = browser.get(target);
         let text = page.text();
         assert!(page.body.len() + assets < 150_000, "{target} weighs {} bytes", page.body.len() + assets);

@@ -145,14 +145,25 @@ pub(super) async fn issue(State(portal): Shared, request: Request) -> Response {
 fn banner(portal: &Portal, session: &Session, issued: &Value) -> Response {
     let items = [("Client id", "client_id"), ("Password", "password"), ("x-api-key", "api_key")];
     let items = items.map(|(name, member)| (name.to_owned(), text(issued, member))).into();
+    let env = items_as_env(issued);
     let curl = "curl -u \"$CLIENT_ID:$PASSWORD\" -H \"x-api-key: $API_KEY\" -d grant_type=client_credentials \\\n  \
         https://GATEWAY/oauth/token";
     let about = "Hand them to whoever builds the integration, over a way that you trust. They cannot be shown again; \
         `Rotate` makes new ones.";
     let id = text(issued, "id");
     let done = Link { href: format!("/credentials/{id}"), text: "I have stored them: done".into(), here: false };
-    let blocks = vec![Block::Secrets { about: about.into(), items, more: Some(curl.into()) }, Block::Links(vec![done])];
+    let blocks = vec![
+        Block::Secrets { about: about.into(), items, more: Some(format!("{env}\n\n{curl}")) },
+        Block::Links(vec![done]),
+    ];
     portal.page(session, "Credential set issued", "/credentials", blocks).answer(StatusCode::OK)
+}
+
+/// As a file of environment variables takes it.
+fn items_as_env(issued: &Value) -> String {
+    let pairs = [("CLIENT_ID", "client_id"), ("PASSWORD", "password"), ("API_KEY", "api_key")];
+    let lines = pairs.iter().map(|(name, member)| format!("{name}={}", text(issued, member)));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 pub(super) async fn show(State(portal): Shared, Path(id): Path<String>, request: Request) -> Response {

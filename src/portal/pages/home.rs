@@ -4,8 +4,9 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::ui::{Block, Cell, Tone};
+use super::ui::{Bar, Block, Cell, Tone};
 use super::{Shared, items, refusal, text};
+use crate::audit::StatsBy;
 use crate::control::{AuditQuery, Command};
 use crate::domain::Role;
 use crate::portal::Portal;
@@ -39,6 +40,7 @@ async fn of_staff(portal: &Portal, session: &Session) -> Vec<Block> {
         fact("Audit queue", "audit_queue"),
         fact("Audit rows since the start", "audit_rows_written"),
     ])];
+    blocks.extend(hours(portal, session).await);
     for problem in items(status.get("policy_problems").unwrap_or_default()) {
         blocks.push(Block::Notice(Tone::Bad, super::plain(problem)));
     }
@@ -63,6 +65,20 @@ async fn of_staff(portal: &Portal, session: &Session) -> Vec<Block> {
         blocks.push(super::audit::table("Denied last", &rows, "Nothing was denied yet."));
     }
     blocks
+}
+
+/// The requests of the last day, by hour.
+async fn hours(portal: &Portal, session: &Session) -> Option<Block> {
+    let since = portal.control.clock.now().checked_sub(jiff::SignedDuration::from_hours(24)).ok();
+    let query = Box::new(AuditQuery { since, ..AuditQuery::default() });
+    let groups = portal.run(session, Command::AuditStats { query, by: StatsBy::Hour }).await.ok()?;
+    let number = |group: &serde_json::Value, member: &str| group.get(member).and_then(serde_json::Value::as_u64);
+    let bar = |group: &serde_json::Value| {
+        let name = super::when(group, "group");
+        Some((name, number(group, "allowed")?, number(group, "denied")?))
+    };
+    let bars = Bar::side_by_side(items(&groups).iter().filter_map(bar).collect());
+    Some(Block::Bars { caption: "Requests of the last day, by hour".into(), bars })
 }
 
 async fn of_client(portal: &Portal, session: &Session) -> Vec<Block> {

@@ -8,6 +8,7 @@ mod home;
 mod me;
 mod policies;
 mod schedules;
+mod security;
 mod switches;
 mod ui;
 mod upstreams;
@@ -82,6 +83,7 @@ pub(super) fn routes(portal: Arc<Portal>) -> Router {
         .route("/audit", get(audit::search))
         .route("/audit/{id}", get(audit::show))
         .route("/doctor", get(home::doctor))
+        .route("/security", get(security::show))
         .route("/assets/portal.css", get(|| async { asset("text/css; charset=utf-8", STYLE) }))
         .route("/assets/portal.js", get(|| async { asset("text/javascript; charset=utf-8", SCRIPT) }))
         .fallback(nothing)
@@ -223,6 +225,7 @@ const MENU: &[((&str, &str), &[Role])] = &[
     (("/kill-switch", "Kill switch"), &[Admin, Operator, Auditor]),
     (("/audit", "Audit"), &[Admin, Operator, Auditor, Client]),
     (("/doctor", "Doctor"), &[Admin, Operator, Auditor]),
+    (("/security", "Security"), &[Admin, Operator, Auditor, Client]),
 ];
 
 fn broken(error: impl std::fmt::Display) -> Response {

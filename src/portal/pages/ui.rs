@@ -71,6 +71,48 @@ pub(in crate::portal) enum Block {
         source: String,
     },
     Links(Vec<Link>),
+    /// A bar for each group: its name, what was let through, what was not.
+    Bars {
+        caption: String,
+        bars: Vec<Bar>,
+    },
+}
+
+/// A bar of a chart, 100 units high at most.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::portal) struct Bar {
+    pub(in crate::portal) name: String,
+    pub(in crate::portal) x: usize,
+    pub(in crate::portal) allowed: u64,
+    pub(in crate::portal) denied: u64,
+    pub(in crate::portal) allowed_height: u64,
+    pub(in crate::portal) denied_height: u64,
+}
+
+impl Bar {
+    /// Bars side by side, the highest as high as there is room.
+    pub(super) fn side_by_side(groups: Vec<(String, u64, u64)>) -> Vec<Self> {
+        let highest =
+            groups.iter().map(|(_, allowed, denied)| allowed.saturating_add(*denied)).max().unwrap_or(0).max(1);
+        let height = |count: u64| count.saturating_mul(100) / highest;
+        let bar = |(x, (name, allowed, denied)): (usize, (String, u64, u64))| Self {
+            name,
+            x: x * 24,
+            allowed,
+            denied,
+            allowed_height: height(allowed),
+            denied_height: height(denied),
+        };
+        groups.into_iter().enumerate().map(bar).collect()
+    }
+
+    pub(super) fn allowed_top(&self) -> u64 {
+        100_u64.saturating_sub(self.allowed_height)
+    }
+
+    pub(super) fn denied_top(&self) -> u64 {
+        self.allowed_top().saturating_sub(self.denied_height)
+    }
 }
 
 /// A cell of a table.
