@@ -20,6 +20,7 @@ mod audit;
 mod audit_rows;
 mod backup;
 mod bodies;
+mod browser;
 mod command_line;
 mod corpus;
 mod explain;

@@ -12,7 +12,7 @@ use crate::support::gateway::{Gateway, Setup};
 use crate::support::http::{self, Response};
 use crate::support::recorder::Recorder;
 
-const PASSWORD: &str = "heather canyon mosaic 42";
+pub(crate) const PASSWORD: &str = "heather canyon mosaic 42";
 
 struct Scene {
     gateway: Gateway,
@@ -72,7 +72,7 @@ impl Scene {
     }
 }
 
-fn totp(key: &str) -> Totp {
+pub(crate) fn totp(key: &str) -> Totp {
     let builder = Builder::new().with_algorithm(Algorithm::SHA1).with_digits(6).with_step_duration(30);
     let mut bits = 0_u32;
     let (mut buffer, mut secret) = (0_u32, Vec::new());
