@@ -12,6 +12,7 @@ mod condition;
 mod database;
 mod entry;
 mod evidence;
+pub mod export;
 mod fold;
 mod health;
 mod index;

@@ -14,7 +14,9 @@ use super::row::{FROM, Filter};
 
 /// Groups at most.
 const MOST_GROUPS: usize = 10_000;
+/// Lengths in microseconds.
 const HOUR: i64 = 3_600_000_000;
+const MINUTE: i64 = 60_000_000;
 
 /// By what rows are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +24,8 @@ const HOUR: i64 = 3_600_000_000;
 pub enum StatsBy {
     /// By the hour in which they were decided, in UTC.
     Hour,
+    /// By the minute in which they were decided.
+    Minute,
     /// By endpoint.
     Endpoint,
     /// By account.
@@ -33,8 +37,8 @@ pub enum StatsBy {
 /// What the rows of a group have in common.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GroupKey {
-    /// The start of their hour.
-    Hour(Timestamp),
+    /// The start of their hour or minute.
+    Start(Timestamp),
     /// Their endpoint or code; `None` where they have none.
     Text(Option<String>),
     /// Their account; `None` where it is not known.
@@ -64,6 +68,7 @@ impl StatsBy {
     const fn expression(self) -> &'static str {
         match self {
             Self::Hour => "decision.at / 3600000000",
+            Self::Minute => "decision.at / 60000000",
             Self::Endpoint => "endpoint",
             Self::Account => "account",
             Self::Code => "COALESCE(decision.code, outcome.code)",
@@ -73,20 +78,23 @@ impl StatsBy {
     /// Hours as they follow, other groups by how many there are.
     const fn order(self) -> &'static str {
         match self {
-            Self::Hour => "key",
+            Self::Hour | Self::Minute => "key",
             Self::Endpoint | Self::Account | Self::Code => "total DESC, key",
         }
     }
 
     fn key(self, row: &rusqlite::Row<'_>) -> rusqlite::Result<GroupKey> {
         Ok(match self {
-            Self::Hour => GroupKey::Hour(
-                Timestamp::from_microsecond(get::<i64>(row, 0)?.saturating_mul(HOUR)).unwrap_or(Timestamp::UNIX_EPOCH),
-            ),
+            Self::Hour => started(get(row, 0)?, HOUR),
+            Self::Minute => started(get(row, 0)?, MINUTE),
             Self::Endpoint | Self::Code => GroupKey::Text(get(row, 0)?),
             Self::Account => GroupKey::Account(get::<Option<[u8; 16]>>(row, 0)?.map(AccountId::from_bytes)),
         })
     }
+}
+
+fn started(number: i64, length: i64) -> GroupKey {
+    GroupKey::Start(Timestamp::from_microsecond(number.saturating_mul(length)).unwrap_or(Timestamp::UNIX_EPOCH))
 }
 
 fn get<T: FromSql>(row: &rusqlite::Row<'_>, index: usize) -> rusqlite::Result<T> {
@@ -193,7 +201,7 @@ mod tests {
 
     #[test]
     fn rows_are_counted_by_hour_with_the_requests_that_each_stands_for() {
-        let hour = |hour: i64| GroupKey::Hour(Timestamp::from_microsecond(hour * HOUR).expect("a time"));
+        let hour = |hour: i64| GroupKey::Start(Timestamp::from_microsecond(hour * HOUR).expect("a time"));
         assert_eq!(
             counted(&ROWS, &Filter::default(), StatsBy::Hour),
             [

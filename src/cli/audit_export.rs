@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr as _;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -12,9 +13,9 @@ use serde_json::Value;
 use super::arguments::Output;
 use super::audit_search::AuditFilter;
 use super::evidence::{INTERRUPTED, bar};
-use super::export_format::{self, Format};
 use super::output::{self, Failure, line, line_to_stderr, safe};
 use super::run::Asking;
+use crate::audit::export::{self as formats, Format};
 use crate::audit::{Passed, Row};
 use crate::control::{AuditQuery, Command};
 
@@ -26,7 +27,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 pub struct Export {
     /// `ndjson`: a JSON document a line; `csv`: with a header, and no cell that a spreadsheet would run; `ocsf`: events
     /// of the Open Cybersecurity Schema Framework, one a line
-    #[arg(long, value_enum, default_value_t = Format::Ndjson)]
+    #[arg(long, value_parser = Format::from_str, default_value = Format::Ndjson.name())]
     pub(super) format: Format,
     /// Where to write; a file that exists is not overwritten [default: standard output]
     #[arg(long)]
@@ -65,7 +66,7 @@ pub(super) fn export(asking: &Asking, arguments: Export) -> Result<ExitCode, Fai
     let connected = asking.connect()?;
     let bar = bar("records");
     let (mut after, mut through, mut rows) = (None, None, 0_usize);
-    export_format::write_header(format, &mut out).map_err(failed)?;
+    formats::write_header(format, &mut out).map_err(failed)?;
     loop {
         let command = Command::AuditExport { query: query.clone(), format: format.name().to_owned(), after, through };
         let Some(answer) = connected.ask_unless_interrupted(command)? else {
@@ -75,7 +76,7 @@ pub(super) fn export(asking: &Asking, arguments: Export) -> Result<ExitCode, Fai
         };
         let passed: Passed = serde_json::from_value(answer).map_err(Failure::other)?;
         for row in &passed.rows {
-            export_format::write_row(format, row, &mut out).map_err(failed)?;
+            formats::write_row(format, row, &mut out).map_err(failed)?;
         }
         rows += passed.rows.len();
         bar.set_length(passed.end.unsigned_abs());
@@ -134,8 +135,6 @@ fn print(row: &Row, format: Output) -> Result<(), Failure> {
     match format {
         Output::Table => line(&safe(&format!("{}  {}", row.id, crate::demo::audit_line(&value)))),
         Output::Json | Output::Ndjson => output::print(&value, &[], Output::Ndjson),
-        Output::Csv => {
-            export_format::write_row(Format::Csv, row, &mut std::io::stdout().lock()).map_err(Failure::other)
-        }
+        Output::Csv => formats::write_row(Format::Csv, row, &mut std::io::stdout().lock()).map_err(Failure::other),
     }
 }

@@ -28,6 +28,8 @@ pub struct AuditStats {
 enum By {
     /// By the hour of the decision, in UTC
     Hour,
+    /// By the minute of the decision
+    Minute,
     /// By endpoint
     Endpoint,
     /// By account
@@ -40,6 +42,7 @@ impl From<By> for StatsBy {
     fn from(by: By) -> Self {
         match by {
             By::Hour => Self::Hour,
+            By::Minute => Self::Minute,
             By::Endpoint => Self::Endpoint,
             By::Account => Self::Account,
             By::Code => Self::Code,

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::audit_search::length;
 use super::limit_arguments::LimitArguments;
+use crate::control::{SetOrder, SetState};
 use crate::domain::{AccountName, CredentialId, PolicyName};
 
 /// `credential …`
@@ -20,6 +21,36 @@ pub enum Credential {
         /// Of this account only
         #[arg(long)]
         account: Option<AccountName>,
+    },
+    /// Find credential sets by what they say, by state or by how they are used
+    #[command(after_help = "Example: erp-access credential search webshop --unused-for 90 --sort last_used_at")]
+    Search {
+        /// What name, id, account, purpose or a policy says
+        text: Option<String>,
+        /// Of this account only
+        #[arg(long)]
+        account: Option<AccountName>,
+        /// In this state: active, disabled, expired, revoked
+        #[arg(long)]
+        state: Option<SetState>,
+        /// Active ones that end within so many days
+        #[arg(long, value_name = "DAYS")]
+        ending_within: Option<u16>,
+        /// Active ones that got no token for so many days, and are as old themselves
+        #[arg(long, value_name = "DAYS")]
+        unused_for: Option<u16>,
+        /// By name, account, state, `created_at`, `expires_at` or `last_used_at`
+        #[arg(long, default_value = "name")]
+        sort: SetOrder,
+        /// The other way round
+        #[arg(long)]
+        descending: bool,
+        /// Leave out so many at the beginning
+        #[arg(long, default_value_t = 0)]
+        offset: usize,
+        /// At most so many, 1000 at most
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
     },
     /// Show a credential set
     Show { id: CredentialId },

@@ -9,7 +9,7 @@ use super::arguments::{Credential, CredentialIssue, Output};
 use super::output::{self, Failure};
 use super::run::Asking;
 use super::shown_once::{self, ShownOnce};
-use crate::control::{Bounds, Command, NewSet};
+use crate::control::{Bounds, Command, NewSet, SetQuery};
 
 pub(super) fn run(asking: &Asking, verb: Credential) -> Result<ExitCode, Failure> {
     let columns = [
@@ -45,6 +45,19 @@ pub(super) fn run(asking: &Asking, verb: Credential) -> Result<ExitCode, Failure
         }
         Credential::RotateEnd { id } => asking.print(Command::CredentialRotateEnd { id }, &columns),
         Credential::List { account } => asking.print(Command::CredentialList { account }, &columns),
+        Credential::Search { text, account, state, ending_within, unused_for, sort, descending, offset, limit } => {
+            let (sort, limit) = (Some(sort), Some(limit));
+            let (ending_within_days, unused_for_days) = (ending_within, unused_for);
+            let query =
+                SetQuery { account, text, state, ending_within_days, unused_for_days, sort, descending, offset, limit };
+            let found = asking.ask(Command::CredentialSearch(Box::new(query)))?;
+            if asking.output == Output::Json {
+                output::print(&found, &columns, Output::Json)?;
+            } else {
+                output::print(found.get("items").unwrap_or(&Value::Null), &columns, asking.output)?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
         Credential::Show { id } => asking.print(Command::CredentialShow { id }, &columns),
         Credential::Disable { id } => asking.print(Command::CredentialDisable { id }, &columns),
         Credential::Enable { id } => asking.print(Command::CredentialEnable { id }, &columns),

@@ -14,7 +14,6 @@ mod db_arguments;
 mod demo;
 mod doctor;
 mod evidence;
-mod export_format;
 mod limit_arguments;
 mod key_arguments;
 mod keys;

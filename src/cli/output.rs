@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use comfy_table::{ContentArrangement, Table};
 use serde_json::Value;
 
+use crate::audit::export;
 use crate::control::{ControlError, ErrorKind};
 
 use super::arguments::Output;
-use super::export_format;
 
 /// There is no such thing.
 const NOT_FOUND: u8 = 4;
@@ -150,7 +150,7 @@ fn csv(rows: &[Value], columns: &[&str]) -> Result<(), Failure> {
     let members = rows.first().and_then(Value::as_object);
     let all: Vec<&str> = members.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
     let columns = if columns.is_empty() { &all } else { columns };
-    export_format::write_table(rows, columns, &mut io::stdout().lock()).map_err(Failure::other)
+    export::write_table(rows, columns, &mut io::stdout().lock()).map_err(Failure::other)
 }
 
 fn table(rows: &[Value], columns: &[&str]) -> String {

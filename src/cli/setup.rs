@@ -64,7 +64,7 @@ pub(super) fn init(arguments: &Init) -> Result<ExitCode, Failure> {
     line(&format!("\nwritten: {}", file.display()))?;
     line("┌─ shown once, never again ───────────────────────────────────────────────")?;
     line(&format!("│ administrator  {}", arguments.administrator))?;
-    line(&format!("│ first password {}   (to be changed at the first sign-in)", password.expose()))?;
+    line(&format!("│ first password {}   (serves 72 hours; to be changed at the first sign-in)", password.expose()))?;
     line("└─────────────────────────────────────────────────────────────────────────")?;
     line("next:")?;
     line(&format!("  export ERP_ACCESS_CONFIG={}", file.display()))?;

@@ -9,7 +9,7 @@ use crate::domain::{AccountName, Role};
 /// `user …`
 #[derive(Debug, Subcommand)]
 pub enum User {
-    /// Add a portal user; the first password is shown once and must be changed at the first sign-in
+    /// Add a portal user; the first password is shown once, serves 72 hours and must be changed at the first sign-in
     #[command(after_help = "Example: erp-access user create ines --role auditor")]
     Create {
         /// The name to sign in with

@@ -1,5 +1,7 @@
 //! Accounts.
 
+use std::collections::HashMap;
+
 use serde_json::{Value, json};
 
 use super::{Control, ControlError, Result, render};
@@ -49,7 +51,12 @@ impl Control {
 
     pub(super) fn list_accounts(&self) -> Value {
         let snapshot = self.directory.snapshot();
-        snapshot.accounts().iter().map(|account| render::account(account, sets_of(&snapshot, account.id))).collect()
+        let mut sets: HashMap<AccountId, usize> = HashMap::new();
+        for credential in snapshot.credentials() {
+            *sets.entry(credential.account).or_default() += 1;
+        }
+        let sets_of = |id| sets.get(&id).copied().unwrap_or_default();
+        snapshot.accounts().iter().map(|account| render::account(account, sets_of(account.id))).collect()
     }
 
     pub(super) fn show_account(&self, name: &AccountName) -> Result<Value> {

@@ -20,6 +20,7 @@ use crate::schedule::Held;
 use crate::secrets::KeyId;
 
 use super::explain::Question;
+use super::set_query::SetQuery;
 
 /// One operation.
 #[derive(Debug, Clone, Serialize, Deserialize, IntoStaticStr, VariantNames, ToSchema)]
@@ -106,6 +107,8 @@ pub enum Command {
     CredentialRotateEnd { id: CredentialId },
     /// Lists credential sets.
     CredentialList { account: Option<AccountName> },
+    /// Finds credential sets, in the order and in the part that is asked for.
+    CredentialSearch(Box<SetQuery>),
     /// Shows one credential set.
     CredentialShow { id: CredentialId },
     /// Disables a credential set; it can be enabled again.

@@ -269,7 +269,7 @@ impl Control {
         Ok(sets)
     }
 
-    fn shown(&self, set: &Credential) -> Value {
+    pub(super) fn shown(&self, set: &Credential) -> Value {
         let snapshot = self.directory.snapshot();
         let account = snapshot.account(set.account).map(|account| &account.name);
         let now = self.clock.now();

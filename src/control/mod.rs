@@ -22,6 +22,8 @@ mod portal;
 mod proposal;
 mod render;
 mod schedules;
+mod search;
+mod set_query;
 mod socket;
 mod state;
 mod stats;
@@ -64,6 +66,7 @@ pub use portal::PortalListener;
 pub use proposal::{
     Difference, Earlier, Holder, InForce, Replay, ReplayReport, Suggested, Suggestion, name_for, policies_of,
 };
+pub use set_query::{SetOrder, SetQuery, SetState};
 pub use socket::{AdminSocket, SocketError};
 
 /// Carries operations out. An operation is in force when its answer is there.
@@ -197,6 +200,7 @@ impl Control {
             Command::AccountSuspend { name, reason } => self.suspend_account(by, &name, &reason),
             Command::AccountActivate { name } => self.activate_account(by, &name),
             Command::CredentialList { account } => self.list_credentials(account.as_ref()),
+            Command::CredentialSearch(query) => self.search_credentials(&query),
             Command::CredentialShow { id } => self.show_credential(id),
             Command::CredentialDisable { id } => self.disable_credential(by, id),
             Command::CredentialEnable { id } => self.enable_credential(by, id),

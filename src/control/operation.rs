@@ -118,6 +118,7 @@ pub const OPERATIONS: &[Operation] = &[
     operation("user-reset-password", Post, "/v1/users/{name}/reset-password", Admins, "Gives another password"),
     operation("user-reset-totp", Post, "/v1/users/{name}/reset-totp", Admins, "Takes a second factor away"),
     operation("credential-list", Get, "/v1/credentials", Everyone, "Lists credential sets"),
+    operation("credential-search", Get, "/v1/credential-search", Everyone, "Finds credential sets, sorted, in parts"),
     operation("credential-issue", Post, "/v1/credentials", Admins, "Issues a set; its secrets are shown once"),
     operation("credential-show", Get, "/v1/credentials/{id}", Everyone, "Shows a credential set"),
     operation("credential-update", Post, "/v1/credentials/{id}", Admins, "Changes what a set is"),

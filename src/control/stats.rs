@@ -11,9 +11,8 @@ use crate::directory::Snapshot;
 
 /// What is counted where no time is given.
 const DEFAULT: SignedDuration = SignedDuration::from_hours(24);
-/// Hours without a row are shown too, up to so many: six weeks.
-const MOST_HOURS: i64 = 1008;
-const HOUR: SignedDuration = SignedDuration::from_hours(1);
+/// Hours and minutes without a row are shown too, up to so many: six weeks of hours.
+const MOST: i64 = 1008;
 
 impl Control {
     pub(super) fn count_audit(&self, query: &AuditQuery, by: StatsBy) -> Result<Value> {
@@ -22,7 +21,11 @@ impl Control {
             filter.since = self.clock.now().checked_sub(DEFAULT).ok();
         }
         let groups = self.auditor.stats(&filter, by).map_err(ControlError::failed)?;
-        let groups = if by == StatsBy::Hour { every_hour(groups, &filter, self.clock.now()) } else { groups };
+        let groups = match by {
+            StatsBy::Hour => every(SignedDuration::from_hours(1), groups, &filter, self.clock.now()),
+            StatsBy::Minute => every(SignedDuration::from_mins(1), groups, &filter, self.clock.now()),
+            StatsBy::Endpoint | StatsBy::Account | StatsBy::Code => groups,
+        };
         let snapshot = self.directory.snapshot();
         Ok(groups.iter().map(|group| shown(group, by, &snapshot)).collect())
     }
@@ -30,7 +33,7 @@ impl Control {
 
 fn shown(group: &Group, by: StatsBy, snapshot: &Snapshot) -> Value {
     let name = match &group.key {
-        GroupKey::Hour(start) => Some(start.to_string()),
+        GroupKey::Start(start) => Some(start.to_string()),
         GroupKey::Text(text) => text.clone().or_else(|| (by == StatsBy::Code).then(|| "ok".to_owned())),
         GroupKey::Account(id) => id.map(|id| {
             // An account keeps its rows; a name that is gone leaves the id.
@@ -49,13 +52,14 @@ fn millis(micros: i64) -> Value {
     format!("{}.{}", tenths / 10, tenths % 10).parse().map_or(Value::Null, Value::Number)
 }
 
-/// Each hour from the first to the last that was asked for, so that a pause is seen.
-fn every_hour(groups: Vec<Group>, filter: &Filter, now: Timestamp) -> Vec<Group> {
-    let start = |at: Timestamp| Timestamp::from_second(at.as_second().div_euclid(3600) * 3600).ok();
+/// Each hour or minute from the first to the last that was asked for, so that a pause is seen.
+fn every(length: SignedDuration, groups: Vec<Group>, filter: &Filter, now: Timestamp) -> Vec<Group> {
+    let seconds = length.as_secs();
+    let start = |at: Timestamp| Timestamp::from_second(at.as_second().div_euclid(seconds) * seconds).ok();
     let counted: HashMap<Timestamp, Group> = groups
         .iter()
         .filter_map(|group| match group.key {
-            GroupKey::Hour(start) => Some((start, group.clone())),
+            GroupKey::Start(start) => Some((start, group.clone())),
             GroupKey::Text(_) | GroupKey::Account(_) => None,
         })
         .collect();
@@ -63,19 +67,19 @@ fn every_hour(groups: Vec<Group>, filter: &Filter, now: Timestamp) -> Vec<Group>
     let last = filter.until.and_then(|until| start(until.checked_sub(SignedDuration::from_nanos(1)).ok()?));
     let last = last.into_iter().chain(start(now)).min();
     let (Some(first), Some(last)) = (first, last) else { return groups };
-    if last.duration_since(first).as_hours() >= MOST_HOURS || counted.keys().any(|hour| *hour > last) {
+    if last.duration_since(first).as_secs() / seconds >= MOST || counted.keys().any(|start| *start > last) {
         return groups;
     }
-    let mut hours = Vec::new();
-    let mut hour = first;
-    while hour <= last {
+    let mut all = Vec::new();
+    let mut at = first;
+    while at <= last {
         let empty =
-            || Group { key: GroupKey::Hour(hour), total: 0, allowed: 0, denied: 0, errors: 0, p50: None, p95: None };
-        hours.push(counted.get(&hour).cloned().unwrap_or_else(empty));
-        let Ok(next) = hour.checked_add(HOUR) else { return groups };
-        hour = next;
+            || Group { key: GroupKey::Start(at), total: 0, allowed: 0, denied: 0, errors: 0, p50: None, p95: None };
+        all.push(counted.get(&at).cloned().unwrap_or_else(empty));
+        let Ok(next) = at.checked_add(length) else { return groups };
+        at = next;
     }
-    hours
+    all
 }
 
 #[cfg(test)]
@@ -87,7 +91,7 @@ mod tests {
     }
 
     fn group(hour: &str) -> Group {
-        let key = GroupKey::Hour(at(hour));
+        let key = GroupKey::Start(at(hour));
         Group { key, total: 3, allowed: 2, denied: 1, errors: 0, p50: Some(1), p95: Some(2) }
     }
 
@@ -100,11 +104,12 @@ mod tests {
         let groups = vec![group("2026-11-23T08:00:00Z"), group("2026-11-23T10:00:00Z")];
         let since = Filter { since: Some(at("2026-11-23T06:30:00Z")), ..Filter::default() };
         let now = at("2026-11-23T11:59:59Z");
-        assert_eq!(totals(&every_hour(groups.clone(), &since, now)), [0, 0, 3, 0, 3, 0]);
+        let every_hour = |groups, filter| every(SignedDuration::from_hours(1), groups, filter, now);
+        assert_eq!(totals(&every_hour(groups.clone(), &since)), [0, 0, 3, 0, 3, 0]);
         let until = Filter { until: Some(at("2026-11-23T11:00:00Z")), ..Filter::default() };
-        assert_eq!(totals(&every_hour(groups.clone(), &until, now)), [3, 0, 3]);
+        assert_eq!(totals(&every_hour(groups.clone(), &until)), [3, 0, 3]);
         let long_ago = Filter { since: Some(at("2001-01-01T00:00:00Z")), ..Filter::default() };
-        assert_eq!(totals(&every_hour(groups, &long_ago, now)), [3, 3], "not for decades");
+        assert_eq!(totals(&every_hour(groups, &long_ago)), [3, 3], "not for decades");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a client may ask for: only what concerns its own account. What is another's does not exist for it.
 
 use super::accounts::no_account;
-use super::{AuditQuery, Command, Control, ControlError, Result};
+use super::{AuditQuery, Command, Control, ControlError, Result, SetQuery};
 use crate::domain::{AccountId, AccountName, CredentialId, RequestId, TokenId};
 
 impl Control {
@@ -14,6 +14,9 @@ impl Control {
         Ok(match command {
             Command::AccountShow { name } => Command::AccountShow { name: own(Some(name))? },
             Command::CredentialList { account } => Command::CredentialList { account: Some(own(account)?) },
+            Command::CredentialSearch(query) => {
+                Command::CredentialSearch(Box::new(SetQuery { account: Some(own(query.account.clone())?), ..*query }))
+            }
             Command::CredentialShow { id } => Command::CredentialShow { id: self.own_set(account, id)? },
             Command::CredentialRotate { id, overlap_seconds } => {
                 Command::CredentialRotate { id: self.own_set(account, id)?, overlap_seconds }

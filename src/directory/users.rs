@@ -90,7 +90,7 @@ impl Directory {
             let user = self.user(name)?;
             let (was, is) = (json!({ "password": "set" }), json!({ "password": "to be changed" }));
             let entry = entry(by, "user.reset-password", name.to_owned()).of(user.authority).changed(was, is);
-            self.commit(&entry, |tx| tx.reset_password(user.id, password))?;
+            self.commit(&entry, |tx| tx.reset_password(user.id, password, by.at))?;
             Ok(User { must_change_password: true, ..user })
         })
     }

@@ -1,11 +1,13 @@
 //! The portal: pages for people, over the operations that everything else uses. It stays up while the kill switch is on.
 
+mod figures;
 mod guard;
 mod pages;
 mod passwords;
 mod second_factor;
 mod sessions;
 mod sign_in;
+mod verification;
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,17 +18,24 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use ipnet::IpNet;
+use tokio::sync::Semaphore;
 
 use crate::control::{Control, PortalListener, api_over_http};
 use crate::domain::client_address;
 use crate::token::Throttle;
 
+use figures::Figures;
 use second_factor::Waiting;
+use verification::Verification;
 
 /// Failed sign-ins a minute: of one address with one name, of one address, and codes of one user.
 const WITH_ONE_NAME: u32 = 5;
 const FROM_ONE_ADDRESS: u32 = 20;
 const CODES: u32 = 5;
+
+/// So many follow the audit trail at a time, and export it.
+const FOLLOWERS: usize = 20;
+const EXPORTS: usize = 2;
 
 /// How often sessions that have ended are forgotten.
 const HOUSEKEEPING: Duration = Duration::from_mins(1);
@@ -51,6 +60,11 @@ pub struct Portal {
     by_address: Throttle,
     by_code: Throttle,
     waiting: Waiting,
+    figures: Figures,
+    verification: Verification,
+    /// Turns of those who follow the audit trail, and of exports.
+    followers: Arc<Semaphore>,
+    exports: Arc<Semaphore>,
 }
 
 impl Portal {
@@ -64,6 +78,10 @@ impl Portal {
             by_address: Throttle::new(FROM_ONE_ADDRESS),
             by_code: Throttle::new(CODES),
             waiting: Waiting::default(),
+            figures: Figures::default(),
+            verification: Verification::default(),
+            followers: Arc::new(Semaphore::new(FOLLOWERS)),
+            exports: Arc::new(Semaphore::new(EXPORTS)),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Sessions: what a browser holds, and what is kept of it.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -7,7 +8,7 @@ use jiff::Timestamp;
 
 use super::Portal;
 use crate::control::{Caller, ControlError};
-use crate::domain::{Actor, IssuedKind, IssuedSecret, SessionId};
+use crate::domain::{Actor, IssuedKind, IssuedSecret, Role, SessionId};
 use crate::secrets::HashPurpose;
 use crate::store::{PortalSession, SignInUser, Stage, UserState};
 
@@ -21,14 +22,16 @@ const SEEN: Duration = Duration::from_mins(1);
 /// Proof: a session that lasts still, of a user who may sign in.
 #[derive(Debug, Clone)]
 pub(super) struct Session {
-    pub(super) session: PortalSession,
+    pub(super) kept: PortalSession,
     pub(super) user: SignInUser,
+    /// The names of the portal's users, by what the audit trail calls them; nobody's for a client.
+    pub(super) people: HashMap<String, String>,
 }
 
 impl Session {
     /// Who asks for operations. Sign-in must be complete.
     pub(super) fn caller(&self) -> Caller {
-        Caller::new(Actor::User(self.session.user), self.user.user.authority)
+        Caller::new(Actor::User(self.kept.user), self.user.user.authority)
     }
 }
 
@@ -64,10 +67,19 @@ impl Portal {
         let Some(session) = found.filter(|session| self.lasts(session, now)) else { return Ok(None) };
         let user = control.store.sign_in_user_with(session.user).map_err(ControlError::failed)?;
         let Some(user) = user.filter(|user| user.user.state == UserState::Active) else { return Ok(None) };
-        if now.duration_since(session.seen_at).unsigned_abs() >= SEEN {
+        // What a page asks for by itself is no use of the session.
+        let by_itself = headers.contains_key("x-refresh");
+        if !by_itself && now.duration_since(session.seen_at).unsigned_abs() >= SEEN {
             control.store.see_portal_session(session.id, now).map_err(ControlError::failed)?;
         }
-        Ok(Some(Session { session, user }))
+        let people = match user.user.authority.role() {
+            Role::Client => HashMap::new(),
+            Role::Admin | Role::Operator | Role::Auditor => {
+                let users = control.store.users().map_err(ControlError::failed)?;
+                users.into_iter().map(|user| (Actor::User(user.id).to_string(), user.name)).collect()
+            }
+        };
+        Ok(Some(Session { kept: session, user, people }))
     }
 
     fn lasts(&self, session: &PortalSession, now: Timestamp) -> bool {

@@ -71,7 +71,9 @@ impl Portal {
         let kept = known.as_ref().map(|user| user.password.clone());
         // SECURITY: nobody's password costs as much as somebody's.
         let verified = self.verify(password, kept).await?;
-        let Some(user) = known.filter(|_| verified) else {
+        let today = self.control.clock.now();
+        let serves = |user: &SignInUser| user.first_password_until.is_none_or(|until| today < until);
+        let Some(user) = known.filter(|user| verified && serves(user)) else {
             self.by_name.failed((name.as_str(), from.client), now);
             self.by_address.failed(from.client, now);
             self.record("portal.sign-in", Actor::Unknown, Some(from), "name or password are wrong, or may not sign in");
@@ -83,7 +85,7 @@ impl Portal {
             let begun = portal.begin(&user, stage, &from, None)?;
             if let Some(before) = before {
                 // SECURITY: what the browser held before serves no longer.
-                portal.control.store.end_portal_session(before.session.user, before.session.id)?;
+                portal.control.store.end_portal_session(before.kept.user, before.kept.id)?;
             }
             portal.signed_in(&user, stage, &from);
             Ok(begun)
@@ -119,7 +121,7 @@ impl Portal {
         from: &Visitor,
     ) -> Result<Begun> {
         let user = &session.user;
-        if session.session.stage == Stage::Full {
+        if session.kept.stage == Stage::Full {
             self.prove(session, present.unwrap_or_else(|| Secret::new(String::new())), from).await?;
         }
         let two = user.totp.is_some() || user.user.authority.role() == Role::Admin;
@@ -131,7 +133,7 @@ impl Portal {
         let hashed = self.control.hasher.hash(chosen).await.map_err(ControlError::failed)?;
         let (session, from) = (session.clone(), from.clone());
         self.blocking(move |portal| {
-            let Session { session, user } = session;
+            let Session { kept: session, user, .. } = session;
             let set =
                 portal.control.directory.set_own_password(&portal.by(&user), &user.user, &hashed, Some(session.id));
             set.map_err(ControlError::from)?;
@@ -151,7 +153,7 @@ impl Portal {
 
     /// The seed that a session is shown, until its first code is right.
     pub(super) fn seed_for(&self, session: &Session) -> Result<Seed> {
-        let seed = self.waiting.of(session.session.id, &*self.control.entropy);
+        let seed = self.waiting.of(session.kept.id, &*self.control.entropy);
         Ok(seed.map_err(ControlError::failed)?)
     }
 
@@ -170,8 +172,8 @@ impl Portal {
         let set = control.directory.set_totp(&self.by(user), &user.user, (&sealed, step), &hashes);
         set.map_err(ControlError::from)?;
         control.copy_changes();
-        self.waiting.forget(session.session.id);
-        let begun = self.begin(user, Stage::Full, from, Some(&session.session))?;
+        self.waiting.forget(session.kept.id);
+        let begun = self.begin(user, Stage::Full, from, Some(&session.kept))?;
         self.signed_in(user, Stage::Full, from);
         Ok((begun, codes))
     }
@@ -195,7 +197,7 @@ impl Portal {
         if !taken {
             return Err(self.wrong_code(user, from));
         }
-        let begun = self.begin(user, Stage::Full, from, Some(&session.session))?;
+        let begun = self.begin(user, Stage::Full, from, Some(&session.kept))?;
         self.signed_in(user, Stage::Full, from);
         Ok(begun)
     }
@@ -224,7 +226,7 @@ impl Portal {
 
     /// Whether the password was given lately enough for what is sensitive.
     pub(super) fn is_proven(&self, session: &Session) -> bool {
-        self.control.clock.now().duration_since(session.session.proven_at) < PROVEN
+        self.control.clock.now().duration_since(session.kept.proven_at) < PROVEN
     }
 
     /// Checks the password of somebody who is signed in.
@@ -236,23 +238,23 @@ impl Portal {
             return Ok(());
         }
         self.by_name.failed((name, from.client), now);
-        self.record("portal.prove", Actor::User(session.session.user), Some(from), "the password is wrong");
+        self.record("portal.prove", Actor::User(session.kept.user), Some(from), "the password is wrong");
         Err(Refused::Wrong)
     }
 
     /// Begins a session in place of this one, whose password was given just now.
     pub(super) fn begin_proven(&self, session: &Session, from: &Visitor) -> Result<Begun> {
         let now = self.control.clock.now();
-        let before = PortalSession { proven_at: now, ..session.session.clone() };
+        let before = PortalSession { proven_at: now, ..session.kept.clone() };
         Ok(self.begin(&session.user, Stage::Full, from, Some(&before))?)
     }
 
     /// Ends a session of a user.
     pub(super) fn sign_out(&self, session: &Session, id: crate::domain::SessionId) -> Result<bool> {
-        let ended = self.control.store.end_portal_session(session.session.user, id)?;
+        let ended = self.control.store.end_portal_session(session.kept.user, id)?;
         if ended {
             let row = self.control.system_row("portal.sign-out", format!("session {id}"), &json!({}));
-            self.control.leave(row.map(|row| Entry { actor: Actor::User(session.session.user), ..row }));
+            self.control.leave(row.map(|row| Entry { actor: Actor::User(session.kept.user), ..row }));
         }
         Ok(ended)
     }

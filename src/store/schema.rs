@@ -12,7 +12,11 @@ pub(super) const MIGRATIONS: &[M<'_>] = &[
     M::up(CONTROL),
     M::up(HASH_KEYS),
     M::up(PORTAL),
+    M::up(FIRST_PASSWORD),
 ];
+
+const FIRST_PASSWORD: &str =
+    "ALTER TABLE portal_user ADD COLUMN first_password_until INTEGER;  -- where it was not changed yet";
 
 const PORTAL: &str = "ALTER TABLE portal_user ADD COLUMN code_step INTEGER;    -- of the last code: none is taken twice
     CREATE TABLE portal_session (

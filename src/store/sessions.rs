@@ -201,7 +201,8 @@ impl ChangeTransaction<'_> {
         but: Option<SessionId>,
     ) -> Result<(), StoreError> {
         let affected = self.connection().execute(
-            "UPDATE portal_user SET password_hash = ?2, hash_key = ?3, must_change_password = 0 WHERE id = ?1",
+            "UPDATE portal_user SET password_hash = ?2, hash_key = ?3, must_change_password = 0,
+                first_password_until = NULL WHERE id = ?1",
             params![user.as_bytes(), password.hash, password.key.as_bytes()],
         )?;
         exactly_one("update user", affected)?;

@@ -1,6 +1,6 @@
 //! The table of portal users.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::{OptionalExtension as _, Row, ToSql, params};
 
 use super::sessions::end_sessions_of;
@@ -45,6 +45,13 @@ impl UserState {
             Self::Disabled => "disabled",
         }
     }
+}
+
+/// How long a first password serves.
+const FIRST_PASSWORD: SignedDuration = SignedDuration::from_hours(72);
+
+fn first_password_until(at: Timestamp) -> Timestamp {
+    at.checked_add(FIRST_PASSWORD).unwrap_or(Timestamp::MAX)
 }
 
 /// A portal user to be added.
@@ -138,6 +145,8 @@ pub struct SignInUser {
     pub password: HashedPassword,
     /// The seed of the second factor, sealed.
     pub totp: Option<Vec<u8>>,
+    /// Until when a first password serves.
+    pub first_password_until: Option<Timestamp>,
 }
 
 impl Store {
@@ -158,10 +167,13 @@ impl Store {
     }
 
     fn sign_in_user_where(&self, which: &str, value: &[&dyn ToSql]) -> Result<Option<SignInUser>, StoreError> {
-        let query = format!("SELECT {COLUMNS}, password_hash, hash_key, totp FROM portal_user WHERE {which}");
+        let query = format!(
+            "SELECT {COLUMNS}, password_hash, hash_key, totp, first_password_until FROM portal_user WHERE {which}"
+        );
         let found = self.connection()?.query_row(&query, value, |row| {
             let password = HashedPassword { hash: row.get(8)?, key: KeyId::from_bytes(row.get(9)?) };
-            Ok(SignInUser { user: user(row)?, password, totp: row.get(10)? })
+            let until = row.get::<_, Option<i64>>(11)?.map(from_sql);
+            Ok(SignInUser { user: user(row)?, password, totp: row.get(10)?, first_password_until: until })
         });
         Ok(found.optional()?)
     }
@@ -174,8 +186,9 @@ impl ChangeTransaction<'_> {
     /// When the name is taken, or on a fault of the database.
     pub fn insert_user(&self, user: &NewUser) -> Result<(), StoreError> {
         self.connection().execute(
-            "INSERT INTO portal_user (id, name, role, account, password_hash, must_change_password, created_at, hash_key)
-             VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?7)",
+            "INSERT INTO portal_user (id, name, role, account, password_hash, must_change_password, created_at, hash_key,
+                first_password_until)
+             VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?7, ?8)",
             params![
                 user.id.as_bytes(),
                 user.name,
@@ -184,6 +197,7 @@ impl ChangeTransaction<'_> {
                 user.password.hash,
                 to_sql(user.created_at),
                 user.password.key.as_bytes(),
+                to_sql(first_password_until(user.created_at)),
             ],
         )?;
         Ok(())
@@ -207,14 +221,16 @@ impl ChangeTransaction<'_> {
         end_sessions_of(self.connection(), user.id, None)
     }
 
-    /// Gives a user another password, which must be changed at the next sign-in, and ends the user's sessions.
+    /// Gives a user another password, which serves for 72 hours and must be changed at the next sign-in, and ends the
+    /// user's sessions.
     ///
     /// # Errors
     /// When there is no such user, or on a fault of the database.
-    pub fn reset_password(&self, id: UserId, password: &HashedPassword) -> Result<(), StoreError> {
+    pub fn reset_password(&self, id: UserId, password: &HashedPassword, at: Timestamp) -> Result<(), StoreError> {
         let affected = self.connection().execute(
-            "UPDATE portal_user SET password_hash = ?2, hash_key = ?3, must_change_password = 1 WHERE id = ?1",
-            params![id.as_bytes(), password.hash, password.key.as_bytes()],
+            "UPDATE portal_user SET password_hash = ?2, hash_key = ?3, must_change_password = 1,
+                first_password_until = ?4 WHERE id = ?1",
+            params![id.as_bytes(), password.hash, password.key.as_bytes(), to_sql(first_password_until(at))],
         )?;
         exactly_one("update user", affected)?;
         end_sessions_of(self.connection(), id, None)

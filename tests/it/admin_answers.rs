@@ -207,6 +207,7 @@ fn credentials(scene: &mut Scene) -> (String, String) {
     let issued = scene.call("credential-issue", &[], &new);
     let set = text(&issued, "id").to_owned();
     scene.call("credential-list", &[], &none);
+    scene.call("credential-search", &[], &json!({ "text": "shop", "sort": "expires_at" }));
     scene.call("credential-update", &[&set], &json!({ "purpose": "the till" }));
     scene.call("credential-limit", &[&set], &json!({ "limits": { "requests": 1000, "per_seconds": 60 } }));
     scene.call("credential-rotate", &[&set], &json!({ "overlap_seconds": 3600 }));

@@ -181,7 +181,7 @@ impl Person<'_> {
 
     /// Fills the form with this action and sends it.
     fn send(&self, action: &str, fields: &[(&str, &str)]) {
-        let form = format!("form[action=\"{action}\"]");
+        let form = format!("form[method=\"post\"][action=\"{action}\"]");
         self.runtime.block_on(async {
             for (name, value) in fields {
                 let field = format!("{form} [name=\"{name}\"]");
@@ -189,6 +189,8 @@ impl Person<'_> {
                 let field = field.unwrap_or_else(|error| panic!("{action} {name}: {error}"));
                 if field.tag_name().await.expect("a tag") == "select" {
                     field.select_by_value(value).await.expect("chosen");
+                } else if field.attr("type").await.expect("a type").as_deref() == Some("checkbox") {
+                    field.click().await.expect("ticked");
                 } else {
                     field.clear().await.expect("cleared");
                     field.send_keys(value).await.expect("typed");
@@ -274,7 +276,7 @@ impl Person<'_> {
             gateway.note_secret(secret);
         }
         self.is_accessible("the page with the secrets");
-        self.follow("I have stored them: done");
+        self.send(&format!("/credentials/{}/stored", secrets[0]), &[("stored", "")]);
         self.wait("the set", || self.path().len() > "/credentials/issue".len());
         let page = self.runtime.block_on(self.client.source()).expect("a page");
         assert!(secrets[1..].iter().all(|secret| !page.contains(secret)), "a secret is shown twice");
@@ -283,6 +285,13 @@ impl Person<'_> {
         let [id, password, api_key] = secrets;
         let issued = Issued { id: id.parse().expect("an id"), password, api_key };
         let token = gateway.token(&issued);
+        // A few minutes of requests, so that there is something to be seen.
+        for minute in 0..8 {
+            for target in ["/v1/customers"].repeat(3 + minute * 5 % 7).iter().chain(&["/v1/payments"]) {
+                gateway.get(&token, target);
+            }
+            gateway.clock.advance(Duration::from_mins(1));
+        }
         assert_eq!(gateway.get(&token, "/v1/customers").status, 200);
         self.go("/kill-switch");
         let form = [("scope", "all"), ("reason", "inventory"), ("message", "back soon"), ("typed", "engage")];

@@ -37,6 +37,8 @@ mod policy_lint;
 mod policy_replay;
 mod policy_suggest;
 mod portal;
+mod portal_audit;
+mod portal_lists;
 mod rate_limits;
 mod relay;
 mod reload;

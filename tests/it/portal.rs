@@ -14,30 +14,30 @@ use crate::support::recorder::Recorder;
 
 pub(crate) const PASSWORD: &str = "heather canyon mosaic 42";
 
-struct Scene {
-    gateway: Gateway,
-    erp: Recorder,
+pub(crate) struct Scene {
+    pub(crate) gateway: Gateway,
+    pub(crate) erp: Recorder,
 }
 
 /// A browser with its one cookie.
-struct Browser {
-    address: SocketAddr,
-    cookie: Option<String>,
+pub(crate) struct Browser {
+    pub(crate) address: SocketAddr,
+    pub(crate) cookie: Option<String>,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let erp = Recorder::answering("application/json", &[], b"[]");
         let gateway = Setup::new(erp.address()).config("portal:\n  listen: [\"127.0.0.1:0\"]\n").start();
         Self { gateway, erp }
     }
 
-    fn browser(&self) -> Browser {
+    pub(crate) fn browser(&self) -> Browser {
         Browser { address: self.gateway.portal.expect("the portal is served"), cookie: None }
     }
 
     /// A user with the first password.
-    fn user(&self, name: &str, role: Role, account: Option<&str>) -> String {
+    pub(crate) fn user(&self, name: &str, role: Role, account: Option<&str>) -> String {
         let account = account.map(|name| name.parse().expect("a name"));
         let command = Command::UserCreate { name: name.to_owned(), role, account };
         let created = self.gateway.operate(command).expect("created");
@@ -47,13 +47,13 @@ impl Scene {
         password
     }
 
-    fn code(&self, key: &str) -> String {
+    pub(crate) fn code(&self, key: &str) -> String {
         let now = u64::try_from(self.gateway.clock.now().as_second()).expect("a time");
         totp(key).generate(now).to_string()
     }
 
     /// Signs somebody in for the first time, and gives the key of the second factor where there is one.
-    fn signed_in(&self, name: &str, role: Role, account: Option<&str>) -> (Browser, Option<String>) {
+    pub(crate) fn signed_in(&self, name: &str, role: Role, account: Option<&str>) -> (Browser, Option<String>) {
         let first = self.user(name, role, account);
         let mut browser = self.browser();
         assert_eq!(browser.post("/sign-in", &[("name", name), ("password", &first)]).goes_to(), "/sign-in/password");
@@ -92,12 +92,12 @@ pub(crate) fn totp(key: &str) -> Totp {
     builder.with_secret(secret).with_account_name("anna").build().expect("a second factor")
 }
 
-fn between<'t>(text: &'t str, before: &str, after: &str) -> &'t str {
+pub(crate) fn between<'t>(text: &'t str, before: &str, after: &str) -> &'t str {
     let from = text.find(before).unwrap_or_else(|| panic!("`{before}` is not in {text}")) + before.len();
     &text[from..from + text[from..].find(after).expect("an end")]
 }
 
-trait Page {
+pub(crate) trait Page {
     fn goes_to(&self) -> &str;
 }
 
@@ -109,7 +109,7 @@ impl Page for Response {
 }
 
 impl Browser {
-    fn send(&mut self, method: &str, target: &str, more: &[(&str, &str)], body: Option<&str>) -> Response {
+    pub(crate) fn send(&mut self, method: &str, target: &str, more: &[(&str, &str)], body: Option<&str>) -> Response {
         let mut headers = more.to_vec();
         if let Some(cookie) = &self.cookie {
             headers.push(("Cookie", cookie));
@@ -135,11 +135,11 @@ impl Browser {
         response
     }
 
-    fn get(&mut self, target: &str) -> Response {
+    pub(crate) fn get(&mut self, target: &str) -> Response {
         self.send("GET", target, &[], None)
     }
 
-    fn post(&mut self, target: &str, fields: &[(&str, &str)]) -> Response {
+    pub(crate) fn post(&mut self, target: &str, fields: &[(&str, &str)]) -> Response {
         let mut form = form_urlencoded::Serializer::new(String::new());
         let body = form.extend_pairs(fields).finish();
         let headers = [("Content-Type", "application/x-www-form-urlencoded"), ("Sec-Fetch-Site", "same-origin")];
@@ -449,40 +449,55 @@ fn a_client_finds_its_own_and_nothing_of_others_and_a_session_is_no_key() {
 }
 
 /// Every page and every form without a session leads to the sign-in and does nothing.
+/// The pages and forms that the portal has, as its routes say: a page that is added is among them.
+fn routes() -> Vec<(bool, String)> {
+    let text = include_str!("../../src/portal/pages/mod.rs");
+    let route = |line: &str| {
+        let (path, handlers) = line.trim().strip_prefix(".route(\"")?.split_once("\", ")?;
+        let open = path.starts_with("/assets/") || path.starts_with("/sign-in");
+        let kinds = [(false, handlers.contains("get(")), (true, handlers.contains("post("))];
+        let path = path.replace("{name}", "acme").replace("{upstream}", "erp").replace("{act}", "disable");
+        let path = path.replace("{id}", "01890000-0000-7000-8000-000000000000").replace("{hash}", &"0".repeat(64));
+        assert!(!path.contains('{'), "{path}: what stands there?");
+        (!open).then(|| kinds.into_iter().filter(|(_, there)| *there).map(move |(form, _)| (form, path.clone())))
+    };
+    text.lines().filter_map(route).flatten().collect()
+}
+
 #[test]
 fn every_page_is_closed_without_a_session() {
     let scene = Scene::new();
     let set = scene.gateway.issue("acme", &[]);
-    let id = set.id.to_string();
-    let (set_page, act) = (format!("/credentials/{id}"), format!("/credentials/{id}/disable"));
-    let pages = ["/", "/me", "/accounts", "/accounts/acme", "/credentials", "/credentials/issue", &set_page];
-    let more = ["/kill-switch", "/audit", "/audit/x", "/doctor", "/nowhere", "/users", "/users/anna", "/schedules"];
-    let last = ["/security", "/upstreams", "/policies", "/policies/explain?credential=x&method=GET&target=/"];
-    let forms = ["/accounts", "/accounts/acme/state", "/credentials/issue", &act, "/kill-switch/engage"];
-    let more_forms = [
-        "/kill-switch/release",
-        "/me/password",
-        "/me/sessions/end",
-        "/me/second-factor",
-        "/users",
-        "/users/anna/disable",
-    ];
-    let last_forms =
-        ["/schedules/hold", "/schedules/lift", "/upstreams/erp/secret", "/upstreams/erp/test", "/policies/reload"];
+    let mut all = routes();
+    assert!(all.len() > 40 && all.contains(&(true, "/kill-switch/engage".to_owned())), "{all:?}");
+    all.push((true, format!("/credentials/{}/disable", set.id)));
+    all.push((false, format!("/credentials/{}", set.id)));
+    all.push((false, "/nowhere".to_owned()));
     for cookie in [None, Some("__Host-erp-access=erpa_ses_nonsense".to_owned())] {
         let mut browser = Browser { cookie, ..scene.browser() };
-        for target in pages.iter().chain(&more).chain(&last) {
-            assert_eq!(browser.get(target).goes_to(), "/sign-in", "{target}");
-        }
-        for target in forms.iter().chain(&more_forms).chain(&last_forms) {
-            assert_eq!(browser.post(target, &[("reason", "r"), ("to", "suspended")]).goes_to(), "/sign-in", "{target}");
+        for (form, target) in &all {
+            let answer = if *form {
+                browser.post(target, &[("reason", "r"), ("to", "suspended"), ("typed", "acme")])
+            } else {
+                browser.get(target)
+            };
+            assert_eq!(answer.goes_to(), "/sign-in", "{target}");
         }
     }
     let set = scene.gateway.operate(Command::CredentialShow { id: set.id }).expect("shown");
     assert_eq!(set["state"], "active");
-    for asset in ["/assets/portal.css", "/assets/portal.js", "/sign-in"] {
+    for asset in ["/assets/portal.css", "/assets/portal.js", "/assets/htmx.min.js", "/sign-in", "/sign-in/first"] {
         assert_eq!(scene.browser().get(asset).status, 200);
     }
+}
+
+/// What is not ours is what its table says it is.
+#[test]
+fn the_library_that_pages_load_is_the_one_that_is_named() {
+    let table = include_str!("../../src/portal/assets/README.md");
+    let library = include_bytes!("../../src/portal/assets/htmx.min.js");
+    let hash: String = openssl::sha::sha256(library).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(table.contains(&hash), "the table does not name {hash}");
 }
 
 #[test]
@@ -598,8 +613,10 @@ fn schedules_are_drawn_and_held_and_erps_tried_and_policies_asked() {
 fn a_page_weighs_little_and_loads_nothing_from_elsewhere() {
     let scene = Scene::new();
     let (mut browser, _) = scene.signed_in("anna", Role::Admin, None);
-    let assets: usize =
-        ["/assets/portal.css", "/assets/portal.js"].map(|target| browser.get(target).body.len()).iter().sum();
+    let assets: usize = ["/assets/portal.css", "/assets/portal.js", "/assets/htmx.min.js"]
+        .map(|target| browser.get(target).body.len())
+        .iter()
+        .sum();
     for target in [
         "/",
         "/security",
@@ -618,7 +635,7 @@ fn a_page_weighs_little_and_loads_nothing_from_elsewhere() {
         for reference in ["src=\"http", "href=\"http", "style=\"", "onclick", "<script>"] {
             assert!(!text.contains(reference), "{target}: {reference}");
         }
-        assert!(text.contains("<html lang=\"en\">") && text.contains("<main id=\"main\">"), "{target}");
+        assert!(text.contains("<html lang=\"en\">") && text.contains("<main id=\"main\""), "{target}");
         assert_eq!(text.matches("<h1>").count(), 1, "{target}");
     }
 }

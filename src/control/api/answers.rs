@@ -42,6 +42,7 @@ impl Answer {
             }
             "account-activate" | "account-delete" => one("AccountState"),
             "credential-list" => pages("CredentialSet", &["id"]),
+            "credential-search" => one("FoundCredentialSets"),
             "credential-issue" => Self { status: 201, makes: true, ..one("IssuedCredentialSet") },
             "credential-rotate" => Self { makes: true, ..one("IssuedCredentialSet") },
             "credential-show" | "credential-update" | "credential-limit" | "grant-add" | "grant-remove" => {

@@ -14,7 +14,7 @@ use crate::domain::{
 use crate::kill_switch::Scope;
 use crate::schedule::Held;
 
-use super::super::SecretText;
+use super::super::{SecretText, SetOrder, SetState};
 
 /// A name that operators write.
 const SLUG: &str = "^[a-z0-9][a-z0-9._-]{0,63}$";
@@ -68,7 +68,9 @@ macro_rules! words {
 words! {
     Role: "What somebody may do", ["admin", "operator", "auditor", "client"];
     Held: "How a schedule is held", ["open", "closed"];
-    StatsBy: "By what rows are counted", ["hour", "endpoint", "account", "code"];
+    SetState: "The state of a credential set", ["active", "disabled", "expired", "revoked"];
+    SetOrder: "The order of credential sets", ["name", "account", "state", "created_at", "expires_at", "last_used_at"];
+    StatsBy: "By what rows are counted", ["hour", "minute", "endpoint", "account", "code"];
 }
 
 impl PartialSchema for Limits {

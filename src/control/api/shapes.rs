@@ -110,6 +110,7 @@ const THINGS: &[(&str, &[Members])] = &[
     ("AccountWithSets", &[ACCOUNT, &[("sets", Many("CredentialSet"))]]),
     ("AccountState", &[&[("name", Text), ("state", Text)]]),
     ("CredentialSet", &[CREDENTIAL_SET]),
+    ("FoundCredentialSets", &[&[("items", Many("CredentialSet")), ("total", Number)]]),
     ("IssuedCredentialSet", &[CREDENTIAL_SET, &[("client_id", Text), ("password", Text), ("api_key", Text)]]),
     ("RotatedCredentialSet", &[CREDENTIAL_SET, &[("tokens_ended", Number)]]),
     ("CredentialState", &[&[("id", Text), ("state", Text), ("tokens_ended", Number)]]),

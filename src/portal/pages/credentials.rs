@@ -1,14 +1,14 @@
 //! Credential sets: issued with a banner that is shown once, rotated, disabled, revoked.
 
 use axum::extract::{Path, Request, State};
-use axum::http::StatusCode;
-use axum::response::Response;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use serde_json::Value;
 
-use super::ui::{Block, Cell, Field, Form, Link, Tone, see};
-use super::{Asked, Shared, items, parsed, plain_form, proof, proven, refusal, status_of, text, when};
+use super::ui::{Block, Cell, Field, Form, Tone, see};
+use super::{Asked, Shared, form_of, items, parsed, plain_form, proof, proven, refusal, status_of, text, when};
 use crate::control::{Bounds, Command, ControlError, NewSet};
-use crate::domain::{CredentialId, Role};
+use crate::domain::{CredentialId, IssuedKind, IssuedSecret, Role};
 use crate::portal::Portal;
 use crate::portal::sessions::Session;
 
@@ -17,52 +17,6 @@ const MOST_TOKENS: usize = 50;
 
 fn id_of(text: &str) -> Result<CredentialId, ControlError> {
     text.parse().map_err(|_| ControlError::not_found(format!("there is no credential set `{text}`")))
-}
-
-fn tone(set: &Value) -> Option<Tone> {
-    match text(set, "state").as_str() {
-        "active" => None,
-        "disabled" => Some(Tone::Warn),
-        _ => Some(Tone::Bad),
-    }
-}
-
-/// A table of credential sets.
-pub(super) fn table(sets: &Value) -> Block {
-    let row = |set: &Value| {
-        let id = text(set, "id");
-        vec![
-            Cell::link(text(set, "name"), format!("/credentials/{id}")),
-            Cell::text(text(set, "account")),
-            Cell::text(text(set, "kind")),
-            Cell::toned(text(set, "state"), tone(set)),
-            Cell::text(text(set, "grants")),
-            Cell::text(when(set, "last_used_at")),
-            Cell::text(when(set, "expires_at")),
-        ]
-    };
-    Block::Table {
-        caption: "Credential sets".into(),
-        columns: ["Name", "Account", "Kind", "State", "Grants", "Last token", "Ends"].map(str::to_owned).into(),
-        rows: items(sets).iter().map(row).collect(),
-        empty: "There is no credential set yet. One is issued for each integration.".into(),
-    }
-}
-
-pub(super) async fn list(State(portal): Shared, request: Request) -> Response {
-    let session = match portal.enter(request.headers()).await {
-        Ok(session) => session,
-        Err(response) => return response,
-    };
-    let (status, mut blocks) = match portal.run(&session, Command::CredentialList { account: None }).await {
-        Ok(sets) => (StatusCode::OK, vec![table(&sets)]),
-        Err(error) => (status_of(&error), vec![refusal(&error)]),
-    };
-    if session.user.user.authority.role() == Role::Admin {
-        let link = Link { href: "/credentials/issue".into(), text: "Issue a credential set".into(), here: false };
-        blocks.push(Block::Links(vec![link]));
-    }
-    portal.page(&session, "Credential sets", "/credentials", blocks).answer(status)
 }
 
 pub(super) async fn ask(State(portal): Shared, request: Request) -> Response {
@@ -145,25 +99,43 @@ pub(super) async fn issue(State(portal): Shared, request: Request) -> Response {
 fn banner(portal: &Portal, session: &Session, issued: &Value) -> Response {
     let items = [("Client id", "client_id"), ("Password", "password"), ("x-api-key", "api_key")];
     let items = items.map(|(name, member)| (name.to_owned(), text(issued, member))).into();
-    let env = items_as_env(issued);
     let curl = "curl -u \"$CLIENT_ID:$PASSWORD\" -H \"x-api-key: $API_KEY\" -d grant_type=client_credentials \\\n  \
         https://GATEWAY/oauth/token";
     let about = "Hand them to whoever builds the integration, over a way that you trust. They cannot be shown again; \
         `Rotate` makes new ones.";
     let id = text(issued, "id");
-    let done = Link { href: format!("/credentials/{id}"), text: "I have stored them: done".into(), here: false };
+    let hidden = ENV.map(|(_, member)| Field::of("hidden", member, "").value(text(issued, member)));
+    let download = plain_form("", "/credentials/env", "Download as .env").fields(hidden);
+    let done = plain_form("", &format!("/credentials/{id}/stored"), "Done")
+        .field(Field::of("checkbox", "stored", "I have stored them").value("yes"));
     let blocks = vec![
-        Block::Secrets { about: about.into(), items, more: Some(format!("{env}\n\n{curl}")) },
-        Block::Links(vec![done]),
+        Block::Secrets { about: about.into(), items, more: Some(curl.into()) },
+        Block::Form(download),
+        Block::Form(done),
     ];
     portal.page(session, "Credential set issued", "/credentials", blocks).answer(StatusCode::OK)
 }
 
-/// As a file of environment variables takes it.
-fn items_as_env(issued: &Value) -> String {
-    let pairs = [("CLIENT_ID", "client_id"), ("PASSWORD", "password"), ("API_KEY", "api_key")];
-    let lines = pairs.iter().map(|(name, member)| format!("{name}={}", text(issued, member)));
-    lines.collect::<Vec<_>>().join("\n")
+/// The variables of an environment, and the members of the answer that they hold.
+const ENV: [(&str, &str); 3] = [("CLIENT_ID", "client_id"), ("PASSWORD", "password"), ("API_KEY", "api_key")];
+
+/// The secrets of the page that was just shown, as a file: the browser sends them back, nothing is kept.
+pub(super) async fn env(State(portal): Shared, request: Request) -> Response {
+    let (asked, _) = match form_of(&portal, request).await {
+        Ok(read) => read,
+        Err(response) => return response,
+    };
+    let kinds = [("password", IssuedKind::Password), ("api_key", IssuedKind::ApiKey)];
+    // SECURITY: nothing but secrets of ours is sent back.
+    let ours = kinds.iter().all(|(name, kind)| IssuedSecret::parse(*kind, asked.text(name)).is_ok());
+    let (Ok(id), true) = (id_of(asked.text("client_id")), ours) else {
+        return (StatusCode::UNPROCESSABLE_ENTITY, "these are no secrets of a credential set").into_response();
+    };
+    let lines = ENV.map(|(name, member)| format!("{name}={}\n", asked.text(member)));
+    let name = format!("attachment; filename=\"{id}.env\"");
+    let Ok(name) = HeaderValue::from_str(&name) else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    ([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, name)], lines.concat()).into_response()
 }
 
 pub(super) async fn show(State(portal): Shared, Path(id): Path<String>, request: Request) -> Response {
@@ -216,10 +188,11 @@ fn facts(set: &Value) -> Vec<Block> {
         moment("Last token", "last_used_at"),
     ])];
     if let Some(former) = set.get("former_secrets").filter(|former| !former.is_null()) {
-        let last = when(former, "last_used_at");
-        let used = if last.is_empty() { "they were not used since".to_owned() } else { format!("used last {last}") };
-        let told = format!("The former secrets serve until {}; {used}.", when(former, "end_at"));
-        blocks.push(Block::Notice(Tone::Warn, told));
+        blocks.push(Block::Notice(Tone::Warn, "The former secrets serve still, beside the new ones.".into()));
+        blocks.push(Block::Facts(vec![
+            ("They end".to_owned(), when(former, "end_at")),
+            ("They were used last".to_owned(), when(former, "last_used_at")),
+        ]));
     }
     blocks
 }
@@ -307,6 +280,9 @@ pub(super) async fn act(State(portal): Shared, Path(path): Path<(String, String)
         Ok(session) => session,
         Err(response) => return response,
     };
+    if act == "stored" {
+        return see(&format!("/credentials/{text_id}"));
+    }
     match carry_out(&portal, &session, &text_id, &act, &asked).await {
         Ok(issued) if act == "rotate" => banner(&portal, &session, &issued),
         Ok(_) => see(&format!("/credentials/{text_id}")),

@@ -59,8 +59,8 @@ fn again_with(refused: Refused, title: &str, mut blocks: Vec<Block>) -> Response
 /// The session of somebody who has come exactly this far.
 async fn at(portal: &Arc<Portal>, headers: &HeaderMap, stage: Stage) -> Result<Session, Response> {
     match portal.find_session(headers).await? {
-        Some(session) if session.session.stage == stage => Ok(session),
-        Some(session) => Err(see(page_of(session.session.stage))),
+        Some(session) if session.kept.stage == stage => Ok(session),
+        Some(session) => Err(see(page_of(session.kept.stage))),
         None => Err(see("/sign-in")),
     }
 }
@@ -75,10 +75,20 @@ fn sign_in_form() -> Form {
 
 pub(super) async fn ask(State(portal): Shared, request: Request) -> Response {
     match portal.find_session(request.headers()).await {
-        Ok(Some(session)) => see(page_of(session.session.stage)),
+        Ok(Some(session)) => see(page_of(session.kept.stage)),
         Ok(None) => Page::outside(SIGN_IN, vec![Block::Form(sign_in_form())]).answer(StatusCode::OK),
         Err(response) => response,
     }
+}
+
+/// Where the link leads that an administrator hands over: the same form, which a script fills in from behind the `#`.
+pub(super) async fn ask_first() -> Response {
+    let about = "Use the first password that an administrator gave you. You choose your own next.";
+    let form = Form::post("", "/sign-in", "Go on")
+        .about(about)
+        .field(Field::of("text", "name", "Name").autocomplete("username"))
+        .field(Field::of("password", "password", "First password").autocomplete("off"));
+    Page::outside("Welcome", vec![Block::Form(form)]).answer(StatusCode::OK)
 }
 
 pub(super) async fn sign_in(State(portal): Shared, request: Request) -> Response {
@@ -162,10 +172,10 @@ fn enrolment(portal: &Portal, session: &Session) -> Result<Vec<Block>, Response>
 /// Somebody who must set a second factor up, or who is signed in and wants one and has given the password.
 async fn enrolling(portal: &Arc<Portal>, headers: &HeaderMap) -> Result<Session, Response> {
     match portal.find_session(headers).await? {
-        Some(session) if session.session.stage == Stage::Enrol => Ok(session),
-        Some(session) if session.session.stage == Stage::Full && portal.is_proven(&session) => Ok(session),
-        Some(session) if session.session.stage == Stage::Full => Err(see("/me")),
-        Some(session) => Err(see(page_of(session.session.stage))),
+        Some(session) if session.kept.stage == Stage::Enrol => Ok(session),
+        Some(session) if session.kept.stage == Stage::Full && portal.is_proven(&session) => Ok(session),
+        Some(session) if session.kept.stage == Stage::Full => Err(see("/me")),
+        Some(session) => Err(see(page_of(session.kept.stage))),
         None => Err(see("/sign-in")),
     }
 }

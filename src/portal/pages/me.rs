@@ -18,7 +18,7 @@ const FORGET: HeaderValue = HeaderValue::from_static("\"cache\", \"storage\"");
 pub(super) async fn sign_out(State(portal): Shared, request: Request) -> Response {
     match portal.find_session(request.headers()).await {
         Ok(Some(session)) => {
-            let ended = portal.blocking(move |portal| portal.sign_out(&session, session.session.id)).await;
+            let ended = portal.blocking(move |portal| portal.sign_out(&session, session.kept.id)).await;
             if let Err(refused) = ended {
                 return broken(format!("{refused:?}"));
             }
@@ -57,7 +57,7 @@ async fn shown(portal: &Arc<Portal>, session: &Session, told: Option<(StatusCode
         Err(refused) => return broken(format!("{refused:?}")),
     };
     let row = |known: &crate::store::PortalSession| {
-        let here = if known.id == session.session.id { "this one" } else { "" };
+        let here = if known.id == session.kept.id { "this one" } else { "" };
         vec![
             Cell::text(known.client.clone().unwrap_or_default()),
             Cell::text(known.agent.clone().unwrap_or_default()),
@@ -72,7 +72,7 @@ async fn shown(portal: &Arc<Portal>, session: &Session, told: Option<(StatusCode
         rows: sessions.iter().map(row).collect(),
         empty: "None.".into(),
     });
-    for other in sessions.iter().filter(|other| other.id != session.session.id) {
+    for other in sessions.iter().filter(|other| other.id != session.kept.id) {
         let agent = other.agent.clone().unwrap_or_default();
         let about = format!("{} {agent}", other.client.clone().unwrap_or_default());
         let form = Form::post("", "/me/sessions/end", "Sign this device out").about(about.trim());

@@ -2,10 +2,16 @@
 
 mod accounts;
 mod audit;
+mod audit_export;
+mod audit_tail;
+mod chain;
+mod chart;
+mod credential_list;
 mod credentials;
 mod entry;
 mod home;
 mod me;
+mod moment;
 mod policies;
 mod schedules;
 mod security;
@@ -43,6 +49,7 @@ const AGENT: usize = 200;
 
 const STYLE: &str = include_str!("../assets/portal.css");
 const SCRIPT: &str = include_str!("../assets/portal.js");
+const HTMX: &str = include_str!("../assets/htmx.min.js");
 
 type Shared = State<Arc<Portal>>;
 
@@ -51,6 +58,7 @@ pub(super) fn routes(portal: Arc<Portal>) -> Router {
     Router::new()
         .route("/", get(home::show))
         .route("/sign-in", get(entry::ask).post(entry::sign_in))
+        .route("/sign-in/first", get(entry::ask_first))
         .route("/sign-in/password", get(entry::ask_for_password).post(entry::choose_password))
         .route("/sign-in/second-factor", get(entry::show_second_factor).post(entry::enrol))
         .route("/sign-in/code", get(entry::ask_for_code).post(entry::give_code))
@@ -61,9 +69,10 @@ pub(super) fn routes(portal: Arc<Portal>) -> Router {
         .route("/me/sessions/end", post(me::end_session))
         .route("/accounts", get(accounts::list).post(accounts::create))
         .route("/accounts/{name}", get(accounts::show))
-        .route("/accounts/{name}/state", post(accounts::set_state))
-        .route("/credentials", get(credentials::list))
+        .route("/accounts/{name}/{act}", post(accounts::act))
+        .route("/credentials", get(credential_list::list))
         .route("/credentials/issue", get(credentials::ask).post(credentials::issue))
+        .route("/credentials/env", post(credentials::env))
         .route("/credentials/{id}", get(credentials::show))
         .route("/credentials/{id}/{act}", post(credentials::act))
         .route("/kill-switch", get(switches::show))
@@ -81,11 +90,17 @@ pub(super) fn routes(portal: Arc<Portal>) -> Router {
         .route("/policies/explain", get(policies::explain))
         .route("/policies/reload", post(policies::reload))
         .route("/audit", get(audit::search))
+        .route("/audit/any", get(audit::any))
+        .route("/audit/tail", get(audit_tail::show))
+        .route("/audit/tail/rows", get(audit_tail::rows))
+        .route("/audit/export", post(audit_export::export))
+        .route("/audit/chain", get(chain::show).post(chain::verify))
         .route("/audit/{id}", get(audit::show))
         .route("/doctor", get(home::doctor))
         .route("/security", get(security::show))
         .route("/assets/portal.css", get(|| async { asset("text/css; charset=utf-8", STYLE) }))
         .route("/assets/portal.js", get(|| async { asset("text/javascript; charset=utf-8", SCRIPT) }))
+        .route("/assets/htmx.min.js", get(|| async { asset("text/javascript; charset=utf-8", HTMX) }))
         .fallback(nothing)
         .layer(from_fn(guard))
         .with_state(portal)
@@ -161,8 +176,8 @@ impl Portal {
     async fn enter(self: &Arc<Self>, headers: &HeaderMap) -> Result<Session, Response> {
         let session = self.find_session(headers).await?;
         match session {
-            Some(session) if session.session.stage == Stage::Full => Ok(session),
-            Some(session) => Err(see(entry::page_of(session.session.stage))),
+            Some(session) if session.kept.stage == Stage::Full => Ok(session),
+            Some(session) => Err(see(entry::page_of(session.kept.stage))),
             None => Err(see("/sign-in")),
         }
     }
@@ -186,24 +201,38 @@ impl Portal {
             title: title.to_owned(),
             user: Some((session.user.user.name.clone(), role.as_str())),
             menu,
-            stopped: self.stopped(role),
+            stopped: self.stopped(session),
             blocks,
+            now: Some(self.control.clock.now()),
+            live: None,
         }
     }
 
     /// What is stopped. A client is told what its own requests are told.
-    fn stopped(&self, role: Role) -> Vec<String> {
+    fn stopped(&self, session: &Session) -> Vec<String> {
         let snapshot = self.control.directory.snapshot();
         let in_force = snapshot.kill_switches().in_force(self.control.clock.now());
-        match role {
+        match session.user.user.authority.role() {
             Role::Client => {
                 let all = snapshot.kill_switches().global(self.control.clock.now());
                 all.map(|engaged| engaged.message.clone().unwrap_or_default()).into_iter().collect()
             }
             Role::Admin | Role::Operator | Role::Auditor => in_force
-                .map(|engaged| format!("{} since {} by {}: {}", engaged.scope, engaged.at, engaged.by, engaged.reason))
+                .map(|engaged| {
+                    let by = self.who(session, &engaged.by);
+                    format!("{} since {} by {by}: {}", engaged.scope, engaged.at, engaged.reason)
+                })
                 .collect(),
         }
+    }
+
+    /// An actor as people know it.
+    fn who(&self, session: &Session, actor: &str) -> String {
+        let named = || {
+            let id = actor.strip_prefix("credential:")?.parse().ok()?;
+            self.control.directory.snapshot().credential(id).map(|set| set.name.clone())
+        };
+        session.people.get(actor).cloned().or_else(named).unwrap_or_else(|| actor.to_owned())
     }
 
     async fn run(&self, session: &Session, command: Command) -> Result<Value, ControlError> {

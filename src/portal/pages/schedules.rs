@@ -71,7 +71,7 @@ async fn overrides(portal: &Portal, session: &Session) -> Block {
             Cell::text(text(held, "held")),
             Cell::text(when(held, "until")),
             Cell::text(text(held, "reason")),
-            Cell::text(text(held, "made_by")),
+            Cell::text(portal.who(session, &text(held, "made_by"))),
         ]
     };
     Block::Table {

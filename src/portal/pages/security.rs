@@ -4,7 +4,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::ui::{Block, Cell, Tone};
+use super::ui::{Block, Cell, Link, Tone};
 use super::{Shared, items, text};
 use crate::control::Command;
 use crate::domain::Role;
@@ -66,6 +66,7 @@ async fn live(portal: &Portal, session: &Session) -> Vec<Block> {
         ],
         empty: String::new(),
     };
-    let about = "The whole chain of the audit trail is checked with `erp-access audit verify`.".to_owned();
-    vec![Block::Heading("Now".into()), Block::Facts(facts), table, Block::Text(about)]
+    let (tone, trail) = super::chain::told(portal);
+    let link = Link { href: "/audit/chain".into(), text: "Check the trail".into(), here: false };
+    vec![Block::Heading("Now".into()), Block::Notice(tone, trail), Block::Links(vec![link]), Block::Facts(facts), table]
 }

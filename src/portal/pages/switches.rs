@@ -35,7 +35,7 @@ async fn shown(portal: &Portal, session: &Session, error: Option<ControlError>) 
                 vec![
                     Cell::text(text(switch, "scope")),
                     Cell::text(when(switch, "engaged_at")),
-                    Cell::text(text(switch, "engaged_by")),
+                    Cell::text(portal.who(session, &text(switch, "engaged_by"))),
                     Cell::text(text(switch, "reason")),
                     Cell::text(text(switch, "message")),
                     Cell::text(when(switch, "until")),

@@ -4,6 +4,10 @@ use askama::Template;
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use jiff::Timestamp;
+
+use super::chart::Chart;
+use super::moment::Moment;
 
 /// A page as it is rendered. Everything in it is escaped.
 #[derive(Template)]
@@ -16,6 +20,10 @@ pub(in crate::portal) struct Page {
     /// The kill switches that are engaged.
     pub(in crate::portal) stopped: Vec<String>,
     pub(in crate::portal) blocks: Vec<Block>,
+    /// When it is made; moments on it are told from there.
+    pub(in crate::portal) now: Option<Timestamp>,
+    /// Where what changes by itself is asked for again.
+    pub(in crate::portal) live: Option<String>,
 }
 
 /// A way to another page.
@@ -71,48 +79,30 @@ pub(in crate::portal) enum Block {
         source: String,
     },
     Links(Vec<Link>),
-    /// A bar for each group: its name, what was let through, what was not.
-    Bars {
-        caption: String,
-        bars: Vec<Bar>,
+    /// Rows as they come, for who has a script.
+    Tail {
+        source: String,
+        columns: Vec<String>,
     },
+    Listing(Listing),
+    Charts(Vec<Chart>),
 }
 
-/// A bar of a chart, 100 units high at most.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::portal) struct Bar {
-    pub(in crate::portal) name: String,
-    pub(in crate::portal) x: usize,
-    pub(in crate::portal) allowed: u64,
-    pub(in crate::portal) denied: u64,
-    pub(in crate::portal) allowed_height: u64,
-    pub(in crate::portal) denied_height: u64,
+/// A table of which a part is shown: it is sorted where it is made, by links in its heads.
+pub(in crate::portal) struct Listing {
+    pub(in crate::portal) caption: String,
+    pub(in crate::portal) heads: Vec<Head>,
+    pub(in crate::portal) rows: Vec<Vec<Cell>>,
+    pub(in crate::portal) empty: String,
 }
 
-impl Bar {
-    /// Bars side by side, the highest as high as there is room.
-    pub(super) fn side_by_side(groups: Vec<(String, u64, u64)>) -> Vec<Self> {
-        let highest =
-            groups.iter().map(|(_, allowed, denied)| allowed.saturating_add(*denied)).max().unwrap_or(0).max(1);
-        let height = |count: u64| count.saturating_mul(100) / highest;
-        let bar = |(x, (name, allowed, denied)): (usize, (String, u64, u64))| Self {
-            name,
-            x: x * 24,
-            allowed,
-            denied,
-            allowed_height: height(allowed),
-            denied_height: height(denied),
-        };
-        groups.into_iter().enumerate().map(bar).collect()
-    }
-
-    pub(super) fn allowed_top(&self) -> u64 {
-        100_u64.saturating_sub(self.allowed_height)
-    }
-
-    pub(super) fn denied_top(&self) -> u64 {
-        self.allowed_top().saturating_sub(self.denied_height)
-    }
+/// The head of a column.
+pub(in crate::portal) struct Head {
+    pub(in crate::portal) text: String,
+    /// Where the table is sorted by it.
+    pub(in crate::portal) href: Option<String>,
+    /// How it is sorted by it now, as `aria-sort` says it.
+    pub(in crate::portal) sorted: Option<&'static str>,
 }
 
 /// A cell of a table.
@@ -222,7 +212,25 @@ impl Field {
 impl Page {
     /// A page for somebody who has not signed in.
     pub(super) fn outside(title: &str, blocks: Vec<Block>) -> Self {
-        Self { title: title.to_owned(), user: None, menu: Vec::new(), stopped: Vec::new(), blocks }
+        Self {
+            title: title.to_owned(),
+            user: None,
+            menu: Vec::new(),
+            stopped: Vec::new(),
+            blocks,
+            now: None,
+            live: None,
+        }
+    }
+
+    /// The moment that a text is, where it is one.
+    pub(in crate::portal) fn moment(&self, text: &str) -> Option<Moment> {
+        Moment::read(text, self.now?)
+    }
+
+    /// The same, which asks again for what changes by itself.
+    pub(super) fn live(self, href: &str) -> Self {
+        Self { live: Some(href.to_owned()), ..self }
     }
 
     pub(super) fn answer(&self, status: StatusCode) -> Response {

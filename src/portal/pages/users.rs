@@ -1,7 +1,7 @@
 //! Portal users and their roles.
 
 use axum::extract::{Path, Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use serde_json::Value;
 
@@ -70,7 +70,7 @@ pub(super) async fn create(State(portal): Shared, request: Request) -> Response 
         Err(response) => return response,
     };
     match try_create(&portal, &session, &asked).await {
-        Ok(created) => once(&portal, &session, &created),
+        Ok(created) => once(&portal, &session, &asked, &created),
         Err(error) => listed(&portal, &session, Some(error)).await,
     }
 }
@@ -83,13 +83,27 @@ async fn try_create(portal: &Portal, session: &Session, asked: &Asked) -> Result
 }
 
 /// SECURITY: the answer to the form itself: the only time that the password leaves the process.
-fn once(portal: &Portal, session: &Session, user: &Value) -> Response {
+fn once(portal: &Portal, session: &Session, asked: &Asked, user: &Value) -> Response {
     let name = text(user, "name");
-    let items = vec![("Name".to_owned(), name.clone()), ("First password".to_owned(), text(user, "password"))];
-    let about = "It serves for one sign-in; the first thing to do then is to choose another one.";
+    let items = vec![
+        ("Name".to_owned(), name.clone()),
+        ("First password".to_owned(), text(user, "password")),
+        ("Link".to_owned(), first_link(&asked.headers, user)),
+    ];
+    let about = "It serves for one sign-in within 72 hours; the first thing to do then is to choose another one. The link \
+        fills both in; hand over one of them.";
     let done = Link { href: format!("/users/{name}"), text: "It is handed over: done".into(), here: false };
     let blocks = vec![Block::Secrets { about: about.into(), items, more: None }, Block::Links(vec![done])];
     portal.page(session, "First password", "/users", blocks).answer(StatusCode::OK)
+}
+
+/// SECURITY: behind the `#`, where no browser sends it anywhere; the page takes it out of the address and the history.
+fn first_link(headers: &HeaderMap, user: &Value) -> String {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("PORTAL");
+    let scheme = if host.starts_with("localhost") || host.starts_with("127.") { "http" } else { "https" };
+    let mut pairs = form_urlencoded::Serializer::new(String::new());
+    pairs.append_pair("name", &text(user, "name")).append_pair("password", &text(user, "password"));
+    format!("{scheme}://{host}/sign-in/first#{}", pairs.finish())
 }
 
 pub(super) async fn show(State(portal): Shared, Path(name): Path<String>, request: Request) -> Response {
@@ -154,7 +168,7 @@ pub(super) async fn act(State(portal): Shared, Path(path): Path<(String, String)
         Err(response) => return response,
     };
     match carry_out(&portal, &session, &name, &act, &asked).await {
-        Ok(user) if act == "reset-password" => once(&portal, &session, &user),
+        Ok(user) if act == "reset-password" => once(&portal, &session, &asked, &user),
         Ok(_) => see(&format!("/users/{name}")),
         Err(error) => shown(&portal, &session, &name, Some(error)).await,
     }

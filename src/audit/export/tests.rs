@@ -1,8 +1,8 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::super::StoredOutcome;
 use super::*;
-use crate::audit::StoredOutcome;
 use crate::domain::{AccountId, CredentialId, RequestId, TokenId};
 
 fn at() -> Timestamp {

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Map, Value, json};
 
-use crate::audit::{End, Kind, Row};
+use super::super::{End, Kind, Row};
 use crate::domain::{Cause, Code};
 
 const SCHEMA: &str = "1.4.0";

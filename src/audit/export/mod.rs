@@ -5,13 +5,14 @@ mod spreadsheet;
 
 use std::io::{self, Write};
 
-use clap::ValueEnum;
+use strum::{EnumString, IntoStaticStr, VariantNames};
 
-use crate::audit::Row;
+use super::Row;
 
 /// The form of an export.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "lowercase")]
+pub enum Format {
     /// One JSON document a line, as `audit show -o json` has it.
     Ndjson,
     /// Comma-separated values (RFC 4180); cells that a spreadsheet would run as a formula begin with an apostrophe.
@@ -22,17 +23,17 @@ pub(super) enum Format {
 
 impl Format {
     /// The name, as typed.
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Ndjson => "ndjson",
-            Self::Csv => "csv",
-            Self::Ocsf => "ocsf",
-        }
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.into()
     }
 }
 
 /// Rows of any kind as CSV, with these members as columns.
-pub(super) fn write_table(rows: &[serde_json::Value], columns: &[&str], out: &mut impl Write) -> io::Result<()> {
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_table(rows: &[serde_json::Value], columns: &[&str], out: &mut impl Write) -> io::Result<()> {
     spreadsheet::table(rows, columns, out)
 }
 
@@ -40,7 +41,7 @@ pub(super) fn write_table(rows: &[serde_json::Value], columns: &[&str], out: &mu
 ///
 /// # Errors
 /// When it cannot be written.
-pub(super) fn write_header(format: Format, out: &mut impl Write) -> io::Result<()> {
+pub fn write_header(format: Format, out: &mut impl Write) -> io::Result<()> {
     match format {
         Format::Csv => spreadsheet::header(out),
         Format::Ndjson | Format::Ocsf => Ok(()),
@@ -51,7 +52,7 @@ pub(super) fn write_header(format: Format, out: &mut impl Write) -> io::Result<(
 ///
 /// # Errors
 /// When it cannot be written.
-pub(super) fn write_row(format: Format, row: &Row, out: &mut impl Write) -> io::Result<()> {
+pub fn write_row(format: Format, row: &Row, out: &mut impl Write) -> io::Result<()> {
     match format {
         Format::Csv => spreadsheet::row(&serde_json::to_value(row)?, out),
         Format::Ndjson => line(row, out),
