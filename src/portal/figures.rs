@@ -12,6 +12,8 @@ use crate::control::{AuditQuery, Caller, Command};
 
 /// How old figures may be before they are counted again.
 const FRESH: SignedDuration = SignedDuration::from_secs(30);
+/// How old they may be to be shown while they are counted again.
+const STALE: SignedDuration = SignedDuration::from_mins(3);
 /// Minutes and hours that are shown.
 const MINUTES: i64 = 60;
 const HOURS: i64 = 24;
@@ -44,8 +46,8 @@ pub(super) struct Figures {
 }
 
 impl Portal {
-    /// What is known now; where that is old, it is counted again for the next who asks. Who asks first after a start waits
-    /// a little, so that a small trail is shown at once.
+    /// What is known now; where that is old, it is counted again for the next who asks. Who asks first after a start
+    /// or a pause waits a little, so that a small trail is shown at once.
     pub(super) async fn figures(self: &Arc<Self>, caller: &Caller) -> Known {
         let known = self.figures.known();
         let now = self.control.clock.now();
@@ -54,7 +56,7 @@ impl Portal {
         }
         let (portal, caller) = (Arc::clone(self), caller.clone());
         let counted = tokio::spawn(async move { portal.count_again(&caller).await });
-        if known.at.is_some() {
+        if known.at.is_some_and(|at| now.duration_since(at).abs() < STALE) {
             return known;
         }
         let _ = tokio::time::timeout(std::time::Duration::from_millis(300), counted).await;
