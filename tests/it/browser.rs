@@ -7,7 +7,7 @@ use std::process::{Child, Command as Process, Stdio};
 use std::time::Duration;
 
 use erp_access::control::Command;
-use erp_access::domain::{Clock as _, Role};
+use erp_access::domain::{AccountName, Clock as _, Role};
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Map, Value, json};
@@ -20,7 +20,7 @@ use crate::support::process::free_address;
 use crate::support::recorder::Recorder;
 
 /// A driver with its browser. Both end when it is dropped.
-struct Driver {
+pub(crate) struct Driver {
     child: Child,
     address: SocketAddr,
     _profile: tempfile::TempDir,
@@ -29,7 +29,7 @@ struct Driver {
 
 impl Driver {
     /// `None` where there is no Chromium.
-    fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let address = free_address();
         let child = Process::new("chromedriver")
             .arg(format!("--port={}", address.port()))
@@ -54,7 +54,7 @@ impl Driver {
         panic!("chromedriver does not accept");
     }
 
-    async fn open(&self, script: Script) -> Client {
+    pub(crate) async fn open(&self, script: Script) -> Client {
         let javascript = match script {
             Script::On => 1,
             Script::Off => 2,
@@ -86,21 +86,21 @@ impl Driver {
         client
     }
 
-    fn ask(&self, target: &str, body: &Value) -> Value {
+    pub(crate) fn ask(&self, target: &str, body: &Value) -> Value {
         let host = self.address.to_string();
         let headers = [("Content-Type", "application/json"), ("Host", host.as_str())];
         http::once(self.address, "POST", target, &headers, Some(body.to_string().as_bytes())).json()
     }
 
     /// Shows pages as somebody sees them who prefers this.
-    fn prefer(&self, session: &str, scheme: &str) {
+    pub(crate) fn prefer(&self, session: &str, scheme: &str) {
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
         let command = json!({ "cmd": "Emulation.setEmulatedMedia", "params": { "features": features } });
         self.ask(&format!("/session/{session}/goog/cdp/execute"), &command);
     }
 
     /// What the browser has complained of: a breach of the policy of what may be loaded is among it.
-    fn complaints(&self, runtime: &Runtime, client: &Client) -> Vec<String> {
+    pub(crate) fn complaints(&self, runtime: &Runtime, client: &Client) -> Vec<String> {
         let session = runtime.block_on(client.session_id()).expect("a session").expect("a session");
         let log = self.ask(&format!("/session/{session}/se/log"), &json!({ "type": "browser" }));
         let lines = log["value"].as_array().unwrap_or_else(|| panic!("{log}")).iter();
@@ -119,27 +119,27 @@ impl Drop for Driver {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Script {
+pub(crate) enum Script {
     On,
     Off,
 }
 
 /// Somebody at a browser.
-struct Person<'a> {
-    runtime: &'a Runtime,
-    client: Client,
-    gateway: &'a Gateway,
-    origin: String,
+pub(crate) struct Person<'a> {
+    pub(crate) runtime: &'a Runtime,
+    pub(crate) client: Client,
+    pub(crate) gateway: &'a Gateway,
+    pub(crate) origin: String,
     /// Where pictures go, where they are taken.
-    pictures: Option<PathBuf>,
-    driver: &'a Driver,
+    pub(crate) pictures: Option<PathBuf>,
+    pub(crate) driver: &'a Driver,
     /// What looks for what keeps people out (axe-core), where it is installed.
-    axe: Option<String>,
+    pub(crate) axe: Option<String>,
 }
 
 impl Person<'_> {
     /// Nothing serious keeps people out of this page, in light or dark.
-    fn is_accessible(&self, page: &str) {
+    pub(crate) fn is_accessible(&self, page: &str) {
         let Some(axe) = &self.axe else { return };
         let session = self.runtime.block_on(self.client.session_id()).expect("a session").expect("a session");
         for scheme in ["light", "dark"] {
@@ -158,16 +158,16 @@ impl Person<'_> {
         self.driver.prefer(&session, "light");
     }
 
-    fn go(&self, path: &str) {
+    pub(crate) fn go(&self, path: &str) {
         self.runtime.block_on(self.client.goto(&format!("{}{path}", self.origin))).expect("opened");
     }
 
-    fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         self.runtime.block_on(self.client.current_url()).expect("a URL").path().to_owned()
     }
 
     /// Waits until something is so: a browser goes on while we look.
-    fn wait(&self, what: &str, is_so: impl Fn() -> bool) {
+    pub(crate) fn wait(&self, what: &str, is_so: impl Fn() -> bool) {
         for _ in 0..600 {
             if is_so() {
                 return;
@@ -177,22 +177,30 @@ impl Person<'_> {
         panic!("{what}: still at {}\n{}", self.path(), self.text());
     }
 
-    fn is_at(&self, path: &str) {
+    pub(crate) fn is_at(&self, path: &str) {
         self.wait(path, || self.path() == path);
     }
 
-    fn sees(&self, part: &str) {
+    pub(crate) fn sees(&self, part: &str) {
         self.wait(part, || self.text().contains(part));
     }
 
     /// Fills the form with this action and sends it.
-    fn send(&self, action: &str, fields: &[(&str, &str)]) {
-        let form = format!("form[method=\"post\"][action=\"{action}\"]");
+    pub(crate) fn send(&self, action: &str, fields: &[(&str, &str)]) {
+        self.fill(&format!("form[method=\"post\"][action=\"{action}\"]"), fields);
+    }
+
+    /// The same for a form that only asks.
+    pub(crate) fn ask(&self, action: &str, fields: &[(&str, &str)]) {
+        self.fill(&format!("form[method=\"get\"][action=\"{action}\"]"), fields);
+    }
+
+    fn fill(&self, form: &str, fields: &[(&str, &str)]) {
         self.runtime.block_on(async {
             for (name, value) in fields {
                 let field = format!("{form} [name=\"{name}\"]");
                 let field = self.client.wait().for_element(Locator::Css(&field)).await;
-                let field = field.unwrap_or_else(|error| panic!("{action} {name}: {error}"));
+                let field = field.unwrap_or_else(|error| panic!("{form} {name}: {error}"));
                 if field.tag_name().await.expect("a tag") == "select" {
                     field.select_by_value(value).await.expect("chosen");
                 } else if field.attr("type").await.expect("a type").as_deref() == Some("checkbox") {
@@ -208,7 +216,7 @@ impl Person<'_> {
         });
     }
 
-    fn follow(&self, link: &str) {
+    pub(crate) fn follow(&self, link: &str) {
         self.runtime.block_on(async {
             let link = self
                 .client
@@ -223,7 +231,7 @@ impl Person<'_> {
     }
 
     /// What is to be read; nothing while a page is on its way.
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.runtime.block_on(async {
             match self.client.find(Locator::Css("body")).await {
                 Ok(body) => body.text().await.unwrap_or_default(),
@@ -232,7 +240,7 @@ impl Person<'_> {
         })
     }
 
-    fn value(&self, label: &str) -> String {
+    pub(crate) fn value(&self, label: &str) -> String {
         self.runtime.block_on(async {
             let field = format!("//label[contains(., '{label}')]//input");
             let field = self.client.wait().for_element(Locator::XPath(&field)).await;
@@ -241,7 +249,7 @@ impl Person<'_> {
         })
     }
 
-    fn picture(&self, name: &str) {
+    pub(crate) fn picture(&self, name: &str) {
         self.is_accessible(name);
         if let Some(folder) = &self.pictures {
             let picture = self.runtime.block_on(self.client.screenshot()).expect("a picture");
@@ -250,7 +258,7 @@ impl Person<'_> {
     }
 
     /// Signs an administrator in for the first time.
-    fn sign_in(&self, first: &str) {
+    pub(crate) fn sign_in(&self, first: &str) {
         self.go("/");
         self.is_at("/sign-in");
         self.picture("sign-in");
@@ -269,7 +277,7 @@ impl Person<'_> {
     }
 
     /// Issues a set, stops and releases everything, and signs out.
-    fn work(&self) {
+    pub(crate) fn work(&self) {
         let gateway = self.gateway;
         self.go("/accounts");
         self.send("/accounts", &[("name", "acme")]);
@@ -331,15 +339,9 @@ fn axe() -> Option<String> {
     Some(std::fs::read_to_string(Path::new(&folder).join("node_modules/axe-core/axe.min.js")).expect("axe-core"))
 }
 
-fn flow(script: Script) {
+/// Lets somebody visit the portal of this gateway, and fails where the browser complained of what was loaded.
+pub(crate) fn visit(script: Script, gateway: &Gateway, what: impl FnOnce(&Person)) {
     let Some(driver) = Driver::start() else { return };
-    let erp = Recorder::answering("application/json", &[], b"[]");
-    let gateway = Setup::new(erp.address()).config("portal:\n  listen: [\"127.0.0.1:0\"]\n").start();
-    let command = Command::UserCreate { name: "anna".into(), role: Role::Admin, account: None };
-    let created = gateway.operate(command).expect("created");
-    let first = created["password"].as_str().expect("a password");
-    gateway.note_secret(first);
-    gateway.note_secret(PASSWORD);
     let pictures = (script == Script::On).then(|| {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/screenshots");
         std::fs::create_dir_all(&folder).expect("a folder");
@@ -351,15 +353,37 @@ fn flow(script: Script) {
     // Browsers take a secure cookie from this machine by its name.
     let origin = format!("http://localhost:{port}");
     let axe = (script == Script::On).then(axe).flatten();
-    let client_of = client.clone();
-    let person =
-        Person { runtime: &runtime, client: client_of, gateway: &gateway, origin, pictures, driver: &driver, axe };
-    person.sign_in(first);
-    person.work();
+    let of_person = client.clone();
+    let person = Person { runtime: &runtime, client: of_person, gateway, origin, pictures, driver: &driver, axe };
+    what(&person);
     let complaints = driver.complaints(&runtime, &client);
     let breaches: Vec<_> = complaints.iter().filter(|line| line.contains("Content Security Policy")).collect();
     assert!(breaches.is_empty(), "{breaches:?}");
     runtime.block_on(client.close()).expect("closed");
+}
+
+/// A gateway with a portal, and the first password of this user.
+pub(crate) fn with_user(name: &str, role: Role, account: Option<&str>) -> (Gateway, Recorder, String) {
+    let erp = Recorder::answering("application/json", &[], b"[]");
+    let gateway = Setup::new(erp.address()).config("portal:\n  listen: [\"127.0.0.1:0\"]\n").start();
+    let account = account.map(|name| name.parse().expect("a name"));
+    if let Some(name) = &account {
+        let create = Command::AccountCreate { name: AccountName::clone(name), labels: Vec::new() };
+        gateway.operate(create).expect("created");
+    }
+    let created = gateway.operate(Command::UserCreate { name: name.into(), role, account }).expect("created");
+    let first = created["password"].as_str().expect("a password").to_owned();
+    gateway.note_secret(&first);
+    gateway.note_secret(PASSWORD);
+    (gateway, erp, first)
+}
+
+fn flow(script: Script) {
+    let (gateway, _erp, first) = with_user("anna", Role::Admin, None);
+    visit(script, &gateway, |person| {
+        person.sign_in(&first);
+        person.work();
+    });
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod audit_rows;
 mod backup;
 mod bodies;
 mod browser;
+mod browser_flows;
 mod command_line;
 mod corpus;
 mod explain;
