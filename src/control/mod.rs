@@ -15,13 +15,18 @@ mod keys;
 mod lint;
 mod listener;
 mod metrics;
+mod new_set;
 mod operation;
 mod operator_keys;
 mod ops;
+mod policy_apply;
+mod policy_versions;
 mod portal;
 mod proposal;
+mod reach;
 mod render;
 mod schedules;
+mod secret_text;
 mod socket;
 mod state;
 mod stats;
@@ -52,18 +57,21 @@ use upstreams::{NewSecrets, Whose};
 pub use api::{Listing, SocketRoles, Wire, api_over_http, description, read_problem};
 pub use backup::{ArchiveError, Backups, Manifest, PARTS, Part, unpack};
 pub use caller::Caller;
-pub use command::{AuditQuery, Bounds, Command, NewSet, SecretText};
+pub use command::{AuditQuery, Command};
 pub use doctor::{Finding, FindingState};
 pub use error::{ControlError, ErrorKind};
 pub use explain::Question;
 pub use keys::KeyKeeper;
 pub use listener::ListenError;
+pub use new_set::{Bounds, NewSet};
 pub use operation::{Audience, OPERATIONS, Operation, Verb};
 pub use ops::{OpsListener, Watched};
 pub use portal::PortalListener;
 pub use proposal::{
-    Difference, Earlier, Holder, InForce, Replay, ReplayReport, Suggested, Suggestion, name_for, policies_of,
+    Checked, Difference, Draft, Earlier, Holder, InForce, Replay, ReplayReport, Suggested, Suggestion,
+    difference_in_words, name_for, policies_of, replay_in_words,
 };
+pub use secret_text::SecretText;
 pub use socket::{AdminSocket, SocketError};
 
 /// Carries operations out. An operation is in force when its answer is there.
@@ -239,6 +247,18 @@ impl Control {
             Command::PolicyReload => self.reload_policies(by),
             Command::PolicyInForce => self.policies_in_force(),
             Command::PolicySnapshot { hash } => self.snapshot_texts(&hash),
+            Command::PolicyApply { file, text, delete, based_on } => {
+                self.apply_policy(by, policy_apply::Wanted { file, text, delete, based_on })
+            }
+            Command::PolicyVersions { before, last } => self.list_versions(before.as_deref(), last),
+            Command::EndpointList { text, credential, after, last } => {
+                let which = reach::Which { text: text.as_deref(), credential: credential.as_deref() };
+                self.list_endpoints(&which, after.as_deref(), last)
+            }
+            Command::EndpointShow { id, after, last } => self.show_endpoint(&id, after.as_deref(), last),
+            Command::GrantMatrix { account, policy, after, last } => {
+                self.grant_matrix(account.as_ref(), policy.as_ref(), after.as_deref(), last)
+            }
             Command::AuditSearch(query) => self.search_audit(&query),
             Command::AuditStats { query, by } => self.count_audit(&query, by),
             Command::AuditShow { id } => self.show_audit(id),
