@@ -219,7 +219,7 @@ mod tests {
 upstream: erp
 endpoints:
   - { id: orders.list, methods: [GET], path: /v1/orders }
-  - { id: orders.read, methods: [GET], path: /v1/orders/{id} }
+  - { id: orders.read, methods: [GET], path: '/v1/orders/{id}' }
   - { id: stock.list, methods: [GET], path: /v1/stock }
 ";
     const SCHEDULE: &str = "version: 1

@@ -5,6 +5,8 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
+use super::draft_form::DraftForm;
+
 /// A page as it is rendered. Everything in it is escaped.
 #[derive(Template)]
 #[template(path = "page.html")]
@@ -58,6 +60,8 @@ pub(in crate::portal) enum Block {
         empty: String,
     },
     Form(Form),
+    /// A draft of a policy file.
+    Draft(Box<DraftForm>),
     /// Secrets that are shown this once.
     Secrets {
         about: String,
