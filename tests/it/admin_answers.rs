@@ -233,6 +233,7 @@ fn explanations(scene: &mut Scene, set: &str) {
     let in_force = scene.call("policy-in-force", &[], &none);
     scene.call("policy-snapshot", &[text(&in_force, "hash")], &none);
     let hash = text(&in_force, "hash");
+    scene.gateway.clock.advance(std::time::Duration::from_secs(1));
     let policy = "version: 1\npolicy: nobody\nrules:\n  - { id: none, deny: [orders.list] }\n";
     scene.call("policy-apply", &[], &json!({ "file": "nobody.yaml", "text": policy, "based_on": hash }));
     let versions = scene.call("policy-versions", &[], &json!({ "last": "5" }));

@@ -19,7 +19,7 @@ use crate::support::process::free_address;
 use crate::support::recorder::Recorder;
 
 /// A driver with its browser. Both end when it is dropped.
-struct Driver {
+pub(crate) struct Driver {
     child: Child,
     address: SocketAddr,
     _profile: tempfile::TempDir,
@@ -28,7 +28,7 @@ struct Driver {
 
 impl Driver {
     /// `None` where there is no Chromium.
-    fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let address = free_address();
         let child = Process::new("chromedriver")
             .arg(format!("--port={}", address.port()))
@@ -51,7 +51,7 @@ impl Driver {
         panic!("chromedriver does not accept");
     }
 
-    async fn open(&self, script: Script) -> Client {
+    pub(crate) async fn open(&self, script: Script) -> Client {
         let javascript = match script {
             Script::On => 1,
             Script::Off => 2,
@@ -97,7 +97,7 @@ impl Driver {
     }
 
     /// What the browser has complained of: a breach of the policy of what may be loaded is among it.
-    fn complaints(&self, runtime: &Runtime, client: &Client) -> Vec<String> {
+    pub(crate) fn complaints(&self, runtime: &Runtime, client: &Client) -> Vec<String> {
         let session = runtime.block_on(client.session_id()).expect("a session").expect("a session");
         let log = self.ask(&format!("/session/{session}/se/log"), &json!({ "type": "browser" }));
         let lines = log["value"].as_array().unwrap_or_else(|| panic!("{log}")).iter();
@@ -113,27 +113,27 @@ impl Drop for Driver {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Script {
+pub(crate) enum Script {
     On,
     Off,
 }
 
 /// Somebody at a browser.
-struct Person<'a> {
-    runtime: &'a Runtime,
-    client: Client,
-    gateway: &'a Gateway,
-    origin: String,
+pub(crate) struct Person<'a> {
+    pub(crate) runtime: &'a Runtime,
+    pub(crate) client: Client,
+    pub(crate) gateway: &'a Gateway,
+    pub(crate) origin: String,
     /// Where pictures go, where they are taken.
-    pictures: Option<PathBuf>,
-    driver: &'a Driver,
+    pub(crate) pictures: Option<PathBuf>,
+    pub(crate) driver: &'a Driver,
     /// What looks for what keeps people out (axe-core), where it is installed.
-    axe: Option<String>,
+    pub(crate) axe: Option<String>,
 }
 
 impl Person<'_> {
     /// Nothing serious keeps people out of this page, in light or dark.
-    fn is_accessible(&self, page: &str) {
+    pub(crate) fn is_accessible(&self, page: &str) {
         let Some(axe) = &self.axe else { return };
         let session = self.runtime.block_on(self.client.session_id()).expect("a session").expect("a session");
         for scheme in ["light", "dark"] {
@@ -152,16 +152,16 @@ impl Person<'_> {
         self.driver.prefer(&session, "light");
     }
 
-    fn go(&self, path: &str) {
+    pub(crate) fn go(&self, path: &str) {
         self.runtime.block_on(self.client.goto(&format!("{}{path}", self.origin))).expect("opened");
     }
 
-    fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         self.runtime.block_on(self.client.current_url()).expect("a URL").path().to_owned()
     }
 
     /// Waits until something is so: a browser goes on while we look.
-    fn wait(&self, what: &str, is_so: impl Fn() -> bool) {
+    pub(crate) fn wait(&self, what: &str, is_so: impl Fn() -> bool) {
         for _ in 0..600 {
             if is_so() {
                 return;
@@ -171,16 +171,16 @@ impl Person<'_> {
         panic!("{what}: still at {}\n{}", self.path(), self.text());
     }
 
-    fn is_at(&self, path: &str) {
+    pub(crate) fn is_at(&self, path: &str) {
         self.wait(path, || self.path() == path);
     }
 
-    fn sees(&self, part: &str) {
+    pub(crate) fn sees(&self, part: &str) {
         self.wait(part, || self.text().contains(part));
     }
 
     /// Fills the form with this action and sends it.
-    fn send(&self, action: &str, fields: &[(&str, &str)]) {
+    pub(crate) fn send(&self, action: &str, fields: &[(&str, &str)]) {
         let form = format!("form[action=\"{action}\"]");
         self.runtime.block_on(async {
             for (name, value) in fields {
@@ -200,7 +200,7 @@ impl Person<'_> {
         });
     }
 
-    fn follow(&self, link: &str) {
+    pub(crate) fn follow(&self, link: &str) {
         self.runtime.block_on(async {
             let link = self
                 .client
@@ -215,7 +215,7 @@ impl Person<'_> {
     }
 
     /// What is to be read; nothing while a page is on its way.
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.runtime.block_on(async {
             match self.client.find(Locator::Css("body")).await {
                 Ok(body) => body.text().await.unwrap_or_default(),
@@ -233,7 +233,7 @@ impl Person<'_> {
         })
     }
 
-    fn picture(&self, name: &str) {
+    pub(crate) fn picture(&self, name: &str) {
         self.is_accessible(name);
         if let Some(folder) = &self.pictures {
             let picture = self.runtime.block_on(self.client.screenshot()).expect("a picture");
@@ -242,7 +242,7 @@ impl Person<'_> {
     }
 
     /// Signs an administrator in for the first time.
-    fn sign_in(&self, first: &str) {
+    pub(crate) fn sign_in(&self, first: &str) {
         self.go("/");
         self.is_at("/sign-in");
         self.picture("sign-in");
@@ -308,7 +308,7 @@ impl Person<'_> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the test script says where it is installed")]
-fn axe() -> Option<String> {
+pub(crate) fn axe() -> Option<String> {
     let Some(folder) = std::env::var_os("ERP_ACCESS_TEST_AXE") else {
         eprintln!("SKIPPED: ERP_ACCESS_TEST_AXE is not set: axe-core could not be installed");
         return None;
@@ -316,7 +316,8 @@ fn axe() -> Option<String> {
     Some(std::fs::read_to_string(Path::new(&folder).join("node_modules/axe-core/axe.min.js")).expect("axe-core"))
 }
 
-fn flow(script: Script) {
+/// Gives an administrator who has not signed in yet a browser, and looks at what the browser complained of.
+pub(crate) fn flow(script: Script, work: impl Fn(&Person<'_>)) {
     let Some(driver) = Driver::start() else { return };
     let erp = Recorder::answering("application/json", &[], b"[]");
     let gateway = Setup::new(erp.address()).config("portal:\n  listen: [\"127.0.0.1:0\"]\n").start();
@@ -340,7 +341,7 @@ fn flow(script: Script) {
     let person =
         Person { runtime: &runtime, client: client_of, gateway: &gateway, origin, pictures, driver: &driver, axe };
     person.sign_in(first);
-    person.work();
+    work(&person);
     let complaints = driver.complaints(&runtime, &client);
     let breaches: Vec<_> = complaints.iter().filter(|line| line.contains("Content Security Policy")).collect();
     assert!(breaches.is_empty(), "{breaches:?}");
@@ -349,10 +350,10 @@ fn flow(script: Script) {
 
 #[test]
 fn an_administrator_does_a_days_work_in_a_browser() {
-    flow(Script::On);
+    flow(Script::On, |person| person.work());
 }
 
 #[test]
 fn the_same_without_javascript() {
-    flow(Script::Off);
+    flow(Script::Off, |person| person.work());
 }

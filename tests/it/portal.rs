@@ -14,25 +14,25 @@ use crate::support::recorder::Recorder;
 
 pub(crate) const PASSWORD: &str = "heather canyon mosaic 42";
 
-struct Scene {
-    gateway: Gateway,
-    erp: Recorder,
+pub(crate) struct Scene {
+    pub(crate) gateway: Gateway,
+    pub(crate) erp: Recorder,
 }
 
 /// A browser with its one cookie.
-struct Browser {
-    address: SocketAddr,
-    cookie: Option<String>,
+pub(crate) struct Browser {
+    pub(crate) address: SocketAddr,
+    pub(crate) cookie: Option<String>,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let erp = Recorder::answering("application/json", &[], b"[]");
         let gateway = Setup::new(erp.address()).config("portal:\n  listen: [\"127.0.0.1:0\"]\n").start();
         Self { gateway, erp }
     }
 
-    fn browser(&self) -> Browser {
+    pub(crate) fn browser(&self) -> Browser {
         Browser { address: self.gateway.portal.expect("the portal is served"), cookie: None }
     }
 
@@ -53,7 +53,7 @@ impl Scene {
     }
 
     /// Signs somebody in for the first time, and gives the key of the second factor where there is one.
-    fn signed_in(&self, name: &str, role: Role, account: Option<&str>) -> (Browser, Option<String>) {
+    pub(crate) fn signed_in(&self, name: &str, role: Role, account: Option<&str>) -> (Browser, Option<String>) {
         let first = self.user(name, role, account);
         let mut browser = self.browser();
         assert_eq!(browser.post("/sign-in", &[("name", name), ("password", &first)]).goes_to(), "/sign-in/password");
@@ -92,12 +92,12 @@ pub(crate) fn totp(key: &str) -> Totp {
     builder.with_secret(secret).with_account_name("anna").build().expect("a second factor")
 }
 
-fn between<'t>(text: &'t str, before: &str, after: &str) -> &'t str {
+pub(crate) fn between<'t>(text: &'t str, before: &str, after: &str) -> &'t str {
     let from = text.find(before).unwrap_or_else(|| panic!("`{before}` is not in {text}")) + before.len();
     &text[from..from + text[from..].find(after).expect("an end")]
 }
 
-trait Page {
+pub(crate) trait Page {
     fn goes_to(&self) -> &str;
 }
 
@@ -135,11 +135,11 @@ impl Browser {
         response
     }
 
-    fn get(&mut self, target: &str) -> Response {
+    pub(crate) fn get(&mut self, target: &str) -> Response {
         self.send("GET", target, &[], None)
     }
 
-    fn post(&mut self, target: &str, fields: &[(&str, &str)]) -> Response {
+    pub(crate) fn post(&mut self, target: &str, fields: &[(&str, &str)]) -> Response {
         let mut form = form_urlencoded::Serializer::new(String::new());
         let body = form.extend_pairs(fields).finish();
         let headers = [("Content-Type", "application/x-www-form-urlencoded"), ("Sec-Fetch-Site", "same-origin")];
@@ -458,6 +458,16 @@ fn every_page_is_closed_without_a_session() {
     let pages = ["/", "/me", "/accounts", "/accounts/acme", "/credentials", "/credentials/issue", &set_page];
     let more = ["/kill-switch", "/audit", "/audit/x", "/doctor", "/nowhere", "/users", "/users/anna", "/schedules"];
     let last = ["/security", "/upstreams", "/policies", "/policies/explain?credential=x&method=GET&target=/"];
+    let of_policies = [
+        "/policies/file?path=order-reader.yaml",
+        "/policies/draft?file=order-reader.yaml",
+        "/policies/versions",
+        "/policies/versions/x",
+        "/endpoints",
+        "/endpoints/orders.list",
+        "/grants",
+    ];
+    let policy_forms = ["/policies/draft/check", "/policies/draft/replay", "/policies/draft/apply"];
     let forms = ["/accounts", "/accounts/acme/state", "/credentials/issue", &act, "/kill-switch/engage"];
     let more_forms = [
         "/kill-switch/release",
@@ -471,10 +481,10 @@ fn every_page_is_closed_without_a_session() {
         ["/schedules/hold", "/schedules/lift", "/upstreams/erp/secret", "/upstreams/erp/test", "/policies/reload"];
     for cookie in [None, Some("__Host-erp-access=erpa_ses_nonsense".to_owned())] {
         let mut browser = Browser { cookie, ..scene.browser() };
-        for target in pages.iter().chain(&more).chain(&last) {
+        for target in pages.iter().chain(&more).chain(&last).chain(&of_policies) {
             assert_eq!(browser.get(target).goes_to(), "/sign-in", "{target}");
         }
-        for target in forms.iter().chain(&more_forms).chain(&last_forms) {
+        for target in forms.iter().chain(&more_forms).chain(&last_forms).chain(&policy_forms) {
             assert_eq!(browser.post(target, &[("reason", "r"), ("to", "suspended")]).goes_to(), "/sign-in", "{target}");
         }
     }
