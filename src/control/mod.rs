@@ -16,6 +16,7 @@ mod lint;
 mod listener;
 mod metrics;
 mod new_set;
+mod on_policies;
 mod operation;
 mod operator_keys;
 mod ops;
@@ -37,6 +38,7 @@ mod users;
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::audit::{Auditor, Filter, Kind, Redactor};
@@ -137,7 +139,10 @@ impl Control {
         // Everything else waits for SQLite only.
         let control = Arc::clone(self);
         let done = tokio::task::spawn_blocking(move || {
-            let result = control.run_blocking(&by, command);
+            let result = match control.run_on_policies(&by, command) {
+                Ok(done) => done,
+                Err(command) => control.run_blocking(&by, *command),
+            };
             control.copy_changes();
             result
         });
@@ -209,12 +214,7 @@ impl Control {
             Command::CredentialDisable { id } => self.disable_credential(by, id),
             Command::CredentialEnable { id } => self.enable_credential(by, id),
             Command::CredentialUpdate { id, name, purpose, clients, expires_at, no_expiry } => {
-                if no_expiry && expires_at.is_some() {
-                    return Err(ControlError::invalid(
-                        "a set has an end or none: leave `expires_at` or `no_expiry` out",
-                    ));
-                }
-                let expires_at = if no_expiry { Some(None) } else { expires_at.map(Some) };
+                let expires_at = new_end(expires_at, no_expiry)?;
                 self.update_credential(by, id, CredentialChange { name, purpose, clients, expires_at })
             }
             Command::CredentialRotateEnd { id } => self.end_rotation(by, id),
@@ -247,18 +247,6 @@ impl Control {
             Command::PolicyReload => self.reload_policies(by),
             Command::PolicyInForce => self.policies_in_force(),
             Command::PolicySnapshot { hash } => self.snapshot_texts(&hash),
-            Command::PolicyApply { file, text, delete, based_on } => {
-                self.apply_policy(by, policy_apply::Wanted { file, text, delete, based_on })
-            }
-            Command::PolicyVersions { before, last } => self.list_versions(before.as_deref(), last),
-            Command::EndpointList { text, credential, after, last } => {
-                let which = reach::Which { text: text.as_deref(), credential: credential.as_deref() };
-                self.list_endpoints(&which, after.as_deref(), last)
-            }
-            Command::EndpointShow { id, after, last } => self.show_endpoint(&id, after.as_deref(), last),
-            Command::GrantMatrix { account, policy, after, last } => {
-                self.grant_matrix(account.as_ref(), policy.as_ref(), after.as_deref(), last)
-            }
             Command::AuditSearch(query) => self.search_audit(&query),
             Command::AuditStats { query, by } => self.count_audit(&query, by),
             Command::AuditShow { id } => self.show_audit(id),
@@ -281,8 +269,13 @@ impl Control {
             Command::KeyRetire { key } => self.retire_key(by, key),
             Command::Status => Ok(self.status()),
             Command::Doctor => self.doctor(),
-            // These need the async side and were taken by `run`.
-            Command::CredentialIssue(_)
+            // These were taken by `run_on_policies`, or need the async side and were taken by `run`.
+            Command::PolicyApply { .. }
+            | Command::PolicyVersions { .. }
+            | Command::EndpointList { .. }
+            | Command::EndpointShow { .. }
+            | Command::GrantMatrix { .. }
+            | Command::CredentialIssue(_)
             | Command::UserCreate { .. }
             | Command::UserResetPassword { .. }
             | Command::CredentialRotate { .. }
@@ -344,6 +337,17 @@ impl From<ChangeError> for ControlError {
             ChangeError::Store(error) => Self::failed(error),
             ChangeError::Entropy(error) => Self::failed(error),
         }
+    }
+}
+
+/// The end that a set gets; the outer `None` leaves it as it is.
+fn new_end(expires_at: Option<Timestamp>, no_expiry: bool) -> Result<Option<Option<Timestamp>>> {
+    match (expires_at, no_expiry) {
+        (Some(_), true) => {
+            Err(ControlError::invalid("a set has an end or none: leave `expires_at` or `no_expiry` out"))
+        }
+        (None, true) => Ok(Some(None)),
+        (end, false) => Ok(end.map(Some)),
     }
 }
 

@@ -117,10 +117,10 @@ impl Spot {
         let _ = fs::remove_file(&self.unfinished);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.unfinished)?;
         file.write_all(text)?;
-        let made = file.metadata()?;
+        let owner = file.metadata()?;
         let mode = match &self.before {
             Some(before) => {
-                if (made.uid(), made.gid()) != (before.uid(), before.gid()) {
+                if (owner.uid(), owner.gid()) != (before.uid(), before.gid()) {
                     std::os::unix::fs::fchown(&file, Some(before.uid()), Some(before.gid()))?;
                 }
                 before.mode() & 0o7777

@@ -349,11 +349,13 @@ pub(crate) fn flow(script: Script, work: impl Fn(&Person<'_>)) {
 }
 
 #[test]
+#[expect(clippy::redundant_closure_for_method_calls, reason = "the method itself is not general enough")]
 fn an_administrator_does_a_days_work_in_a_browser() {
     flow(Script::On, |person| person.work());
 }
 
 #[test]
+#[expect(clippy::redundant_closure_for_method_calls, reason = "the method itself is not general enough")]
 fn the_same_without_javascript() {
     flow(Script::Off, |person| person.work());
 }
