@@ -341,6 +341,7 @@ impl From<ChangeError> for ControlError {
 }
 
 /// The end that a set gets; the outer `None` leaves it as it is.
+#[expect(clippy::option_option, reason = "nothing said, no end, and an end")]
 fn new_end(expires_at: Option<Timestamp>, no_expiry: bool) -> Result<Option<Option<Timestamp>>> {
     match (expires_at, no_expiry) {
         (Some(_), true) => {

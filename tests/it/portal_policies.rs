@@ -157,6 +157,11 @@ fn an_applied_draft_decides_the_very_next_request_and_leaves_a_row() {
     assert_eq!((&detail["change"], &detail["before"]["policies"]), (&"changed".into(), &before.as_str().into()));
     assert_eq!(detail["after"]["policies"], scene.hash().as_str());
     assert_ne!(detail["before"]["text"], detail["after"]["text"]);
+    let told = shown(&browser.get(&format!("/audit/{}", row["id"].as_str().expect("an id"))).text());
+    assert!(
+        told.contains("changed the policy file `order-reader.yaml`") && told.contains("Its policies was"),
+        "{told}"
+    );
     // A new file, and one that goes: both at once in force.
     let page = browser.get("/policies/draft").text();
     let new = "version: 1\npolicy: stop\nrules:\n  - { id: stop, deny: [orders.create] }\n";
