@@ -49,7 +49,8 @@ pub(super) struct Spot {
 impl Spot {
     /// Looks where this file of the policy folder stands, and whether it may be written.
     pub(super) fn of(folder: &Path, file: &PolicyFile) -> Result<Self, NotWritable> {
-        let mut inside = real_folder(folder.to_owned())?;
+        // Behind a slash at its end a symlink would be followed.
+        let mut inside = real_folder(folder.components().collect())?;
         if let Some(name) = file.folder() {
             inside = real_folder(inside.join(name))?;
         }
@@ -244,6 +245,8 @@ mod tests {
         }
         symlink(folder.path(""), folder.0.path().join("swapped")).expect("linked");
         let through = Spot::of(&folder.0.path().join("swapped"), &"a.yaml".parse().expect("a name"));
+        assert!(matches!(through, Err(NotWritable::Symlink(_))));
+        let through = Spot::of(&folder.0.path().join("swapped/"), &"a.yaml".parse().expect("a name"));
         assert!(matches!(through, Err(NotWritable::Symlink(_))));
         assert_eq!(fs::read(outside.join("target.yaml")).expect("read"), b"theirs");
     }
