@@ -12,6 +12,7 @@ pub(super) use super::key_arguments::Key;
 pub(super) use super::limit_arguments::LimitArguments;
 pub(super) use super::operator_key_arguments::OperatorKey;
 pub(super) use super::policy_arguments::{Policy, PolicyImport, PolicyLint, PolicySchema, PolicyTest};
+pub(super) use super::reach::{Endpoint, Matrix};
 pub(super) use super::schedule_arguments::{Schedule, ahead};
 pub(super) use super::upstream_arguments::{Session, Upstream, UpstreamSecret};
 pub(super) use super::user_arguments::User;
@@ -99,6 +100,9 @@ pub enum Noun {
     /// Grants: which policies a credential set holds
     #[command(subcommand)]
     Grant(Grant),
+    /// The endpoint catalogue, and who reaches what
+    #[command(subcommand)]
+    Endpoint(Endpoint),
     /// Gateway tokens
     #[command(subcommand)]
     Token(Token),
@@ -236,6 +240,8 @@ pub enum Grant {
         #[arg(long)]
         credential: Option<CredentialId>,
     },
+    /// Say what each grant really gives: broken, ended and closed ones give nothing
+    Matrix(Matrix),
 }
 
 /// `token …`

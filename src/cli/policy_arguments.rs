@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 
 use crate::domain::UpstreamName;
 
+use super::policy_apply::{Apply, Versions};
 use super::policy_diff::Diff;
 use super::policy_explain::Explain;
 use super::policy_replay::Replay;
@@ -30,6 +31,13 @@ pub enum Policy {
         after_help = "Exit codes: 0 allowed, 3 denied, 4 there is no such credential set, 7 invalid.\nExamples:\n  policy explain --credential webshop --path '/v1/orders?archived=true'\n  policy explain --credential webshop --method POST --path /v1/orders --at 2026-11-23T21:00:00+05:00\n  policy explain --credential webshop --method POST --path /v1/rpc --body call.json --client 192.0.2.7 -o json"
     )]
     Explain(Box<Explain>),
+    /// Change one file of the policy folder in the running gateway; it is in force when this returns
+    #[command(
+        after_help = "Exit codes: 0 in force, 4 there is no file to delete, 5 something else is in force than the text was made from, or the folder is not the gateway's to write, 7 the policies would have mistakes.\nExamples:\n  policy apply order-reader.yaml\n  policy apply ~/draft.yaml --as endpoints/erp.yaml --based-on HASH\n  policy apply --delete old-reader.yaml"
+    )]
+    Apply(Apply),
+    /// List the versions of the policies that were in force, newest first
+    Versions(Versions),
     /// Compare a proposed folder with what is in force, as decisions: who gains or loses what
     #[command(
         after_help = "Exit codes: 0 no decision would change, 1 some would, 2 failure, 7 the proposed folder has mistakes.\nExamples:\n  policy diff ~/policies\n  policy diff ~/policies -o json"

@@ -14,8 +14,8 @@ use super::arguments::{
 use super::output::{self, Failure};
 use super::{
     audit_export, audit_show, audit_stats, backups, connection, credentials, demo, doctor, evidence, keys, manual,
-    operator_keys, policy_diff, policy_explain, policy_import, policy_lint, policy_replay, policy_schema,
-    policy_suggest, policy_test, schedules, secret_input, serve, setup, show, users,
+    operator_keys, policy_apply, policy_diff, policy_explain, policy_import, policy_lint, policy_replay, policy_schema,
+    policy_suggest, policy_test, reach, schedules, secret_input, serve, setup, show, users,
 };
 use crate::app::{Core, World};
 use crate::config::{Admin, Config, Environment, Sources};
@@ -45,6 +45,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Noun::User(verb) => users::run(&asking, verb),
         Noun::Credential(verb) => credentials::run(&asking, verb),
         Noun::Grant(verb) => grant(&asking, verb),
+        Noun::Endpoint(verb) => reach::endpoint(&asking, verb),
         Noun::Token(verb) => token(&asking, verb),
         Noun::OperatorKey(verb) => operator_keys::run(&asking, verb),
         Noun::Kill(verb) => kill(&asking, verb),
@@ -189,6 +190,7 @@ fn grant(asking: &Asking, verb: Grant) -> Result<ExitCode, Failure> {
             asking.print(Command::GrantAdd { credential, policy, expires_at }, &columns)
         }
         Grant::Remove { credential, policy } => asking.print(Command::GrantRemove { credential, policy }, &columns),
+        Grant::Matrix(arguments) => reach::matrix(asking, arguments),
         Grant::List { credential } => asking.print(Command::GrantList { credential, account: None }, &columns),
     }
 }
@@ -263,6 +265,8 @@ fn policy(asking: &Asking, verb: Policy) -> Result<ExitCode, Failure> {
         Policy::Schema(arguments) => policy_schema::run(asking, &arguments),
         Policy::Import(arguments) => policy_import::run(asking, &arguments),
         Policy::Reload => asking.print(Command::PolicyReload, &[]),
+        Policy::Apply(arguments) => policy_apply::apply(asking, arguments),
+        Policy::Versions(arguments) => policy_apply::versions(asking, arguments),
         Policy::Diff(arguments) => policy_diff::run(asking, &arguments),
         Policy::Replay(arguments) => policy_replay::run(asking, &arguments),
         Policy::Suggest(arguments) => policy_suggest::run(asking, &arguments),

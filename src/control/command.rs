@@ -1,25 +1,26 @@
 //! The operations as data: what the command line sends over the admin socket, or runs itself when nothing listens.
 
-use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantNames};
 use utoipa::ToSchema;
-use zeroize::Zeroizing;
 
 use crate::audit::{Checkpoint, Position, StatsBy};
 use crate::domain::{
-    AccountName, CredentialId, LabelChange, Limits, OperatorKeyId, PolicyName, RequestId, Role, ScheduleName, Secret,
-    TokenId, UpstreamName,
+    AccountName, CredentialId, EndpointId, LabelChange, Limits, OperatorKeyId, PolicyName, RequestId, Role,
+    ScheduleName, TokenId, UpstreamName,
 };
 use crate::kill_switch::Scope;
+use crate::policy::PolicyFile;
 use crate::schedule::Held;
 use crate::secrets::KeyId;
 
 use super::explain::Question;
+use super::new_set::NewSet;
+use super::secret_text::SecretText;
 use super::set_query::SetQuery;
 
 /// One operation.
@@ -211,6 +212,58 @@ pub enum Command {
     PolicySnapshot { hash: String },
     /// Tells what would be decided about a request, without sending it.
     PolicyExplain(Box<Question>),
+    /// Changes one file of the policy folder; the new policies are in force when it answers.
+    PolicyApply {
+        /// The file, by its path inside the policy folder.
+        file: PolicyFile,
+        /// Its new text.
+        text: Option<String>,
+        /// Deletes it.
+        #[serde(default)]
+        delete: bool,
+        /// The hash of the policies that were in force when the draft was made.
+        based_on: String,
+    },
+    /// Lists the versions of the policies that were in force, newest first.
+    PolicyVersions {
+        /// Those before this one, by its hash.
+        before: Option<String>,
+        /// At most so many: 1 to 100.
+        #[schema(value_type = Option<u32>, minimum = 1, maximum = 100)]
+        last: Option<usize>,
+    },
+    /// Lists the endpoints, with how many credential sets reach each and by which policies.
+    EndpointList {
+        /// Those whose id, path, method or upstream holds this.
+        text: Option<String>,
+        /// Those that one credential set reaches, by its id or name.
+        credential: Option<String>,
+        /// Those behind this one, as `next` said.
+        after: Option<String>,
+        /// At most so many: 1 to 200.
+        #[schema(value_type = Option<u32>, minimum = 1, maximum = 200)]
+        last: Option<usize>,
+    },
+    /// Shows an endpoint with the credential sets that reach it.
+    EndpointShow {
+        id: EndpointId,
+        /// Sets behind this one, as `next` said.
+        after: Option<String>,
+        /// At most so many sets: 1 to 200.
+        #[schema(value_type = Option<u32>, minimum = 1, maximum = 200)]
+        last: Option<usize>,
+    },
+    /// Shows what each grant really gives.
+    GrantMatrix {
+        account: Option<AccountName>,
+        /// Sets that hold this policy.
+        policy: Option<PolicyName>,
+        /// Sets behind this one, as `next` said.
+        after: Option<String>,
+        /// At most so many sets: 1 to 200.
+        #[schema(value_type = Option<u32>, minimum = 1, maximum = 200)]
+        last: Option<usize>,
+    },
     /// Searches audit rows, newest first.
     AuditSearch(Box<AuditQuery>),
     /// Counts audit rows in groups; without a time, those of the last 24 hours.
@@ -262,54 +315,6 @@ pub enum Command {
     Doctor,
 }
 
-/// A credential set to be issued.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewSet {
-    /// The account that it is for.
-    pub account: AccountName,
-    /// What it is called.
-    pub name: String,
-    /// Whether it is held to grants.
-    pub kind: Bounds,
-    /// Why it is not held to grants; for unrestricted sets.
-    #[serde(default)]
-    pub reason: Option<String>,
-    /// What it is for.
-    #[serde(default)]
-    pub purpose: Option<String>,
-    /// When it ends.
-    #[serde(default)]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub expires_at: Option<Timestamp>,
-    /// The networks from which it may be used; everywhere where there are none.
-    #[serde(default)]
-    #[schema(value_type = Vec<String>)]
-    pub clients: Vec<IpNet>,
-    /// The policies that it holds.
-    #[serde(default)]
-    pub grants: Vec<PolicyName>,
-}
-
-impl NewSet {
-    /// One that is held to these policies, may be used from everywhere and does not end.
-    #[must_use]
-    pub fn bounded(account: AccountName, name: impl Into<String>, grants: Vec<PolicyName>) -> Self {
-        let (name, kind) = (name.into(), Bounds::Bounded);
-        Self { account, name, kind, reason: None, purpose: None, expires_at: None, clients: Vec::new(), grants }
-    }
-}
-
-/// Whether a credential set is held to its granted policies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Bounds {
-    /// Only what granted policies allow.
-    Bounded,
-    /// Every mapped endpoint.
-    Unrestricted,
-}
-
 /// Which audit rows.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -358,42 +363,4 @@ pub struct AuditQuery {
     pub min_duration_ms: Option<u32>,
     /// Rows before this place.
     pub before: Option<i64>,
-}
-
-/// A secret inside a command. It is written out only when the command travels over the admin socket.
-#[derive(Clone)]
-pub struct SecretText(Secret);
-
-impl SecretText {
-    /// Wraps a secret for the way.
-    #[must_use]
-    pub fn new(secret: Secret) -> Self {
-        Self(secret)
-    }
-
-    /// Unwraps it.
-    #[must_use]
-    pub fn into_secret(self) -> Secret {
-        self.0
-    }
-}
-
-impl fmt::Debug for SecretText {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("[secret]")
-    }
-}
-
-impl Serialize for SecretText {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // SECURITY: the admin socket is local and open to its group only.
-        serializer.serialize_str(self.0.expose())
-    }
-}
-
-impl<'de> Deserialize<'de> for SecretText {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Zeroizing::new(String::deserialize(deserializer)?);
-        Ok(Self(Secret::new(text.as_str().to_owned())))
-    }
 }

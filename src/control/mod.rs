@@ -15,14 +15,21 @@ mod keys;
 mod lint;
 mod listener;
 mod metrics;
+mod new_set;
+mod on_policies;
 mod operation;
 mod operator_keys;
 mod ops;
+mod part;
+mod policy_apply;
+mod policy_versions;
 mod portal;
 mod proposal;
+mod reach;
 mod render;
 mod schedules;
 mod search;
+mod secret_text;
 mod set_query;
 mod socket;
 mod state;
@@ -34,6 +41,7 @@ mod users;
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::audit::{Auditor, Filter, Kind, Redactor};
@@ -54,18 +62,21 @@ use upstreams::{NewSecrets, Whose};
 pub use api::{Listing, SocketRoles, Wire, api_over_http, description, read_problem};
 pub use backup::{ArchiveError, Backups, Manifest, PARTS, Part, unpack};
 pub use caller::Caller;
-pub use command::{AuditQuery, Bounds, Command, NewSet, SecretText};
+pub use command::{AuditQuery, Command};
 pub use doctor::{Finding, FindingState};
 pub use error::{ControlError, ErrorKind};
 pub use explain::Question;
 pub use keys::KeyKeeper;
 pub use listener::ListenError;
+pub use new_set::{Bounds, NewSet};
 pub use operation::{Audience, OPERATIONS, Operation, Verb};
 pub use ops::{OpsListener, Watched};
 pub use portal::PortalListener;
 pub use proposal::{
-    Difference, Earlier, Holder, InForce, Replay, ReplayReport, Suggested, Suggestion, name_for, policies_of,
+    Checked, Difference, Draft, Earlier, Holder, InForce, Replay, ReplayReport, Suggested, Suggestion,
+    difference_in_words, name_for, policies_of, replay_in_words,
 };
+pub use secret_text::SecretText;
 pub use set_query::{SetOrder, SetQuery, SetState};
 pub use socket::{AdminSocket, SocketError};
 
@@ -132,7 +143,10 @@ impl Control {
         // Everything else waits for SQLite only.
         let control = Arc::clone(self);
         let done = tokio::task::spawn_blocking(move || {
-            let result = control.run_blocking(&by, command);
+            let result = match control.run_on_policies(&by, command) {
+                Ok(done) => done,
+                Err(command) => control.run_blocking(&by, *command),
+            };
             control.copy_changes();
             result
         });
@@ -205,12 +219,7 @@ impl Control {
             Command::CredentialDisable { id } => self.disable_credential(by, id),
             Command::CredentialEnable { id } => self.enable_credential(by, id),
             Command::CredentialUpdate { id, name, purpose, clients, expires_at, no_expiry } => {
-                if no_expiry && expires_at.is_some() {
-                    return Err(ControlError::invalid(
-                        "a set has an end or none: leave `expires_at` or `no_expiry` out",
-                    ));
-                }
-                let expires_at = if no_expiry { Some(None) } else { expires_at.map(Some) };
+                let expires_at = new_end(expires_at, no_expiry)?;
                 self.update_credential(by, id, CredentialChange { name, purpose, clients, expires_at })
             }
             Command::CredentialRotateEnd { id } => self.end_rotation(by, id),
@@ -265,8 +274,13 @@ impl Control {
             Command::KeyRetire { key } => self.retire_key(by, key),
             Command::Status => Ok(self.status()),
             Command::Doctor => self.doctor(),
-            // These need the async side and were taken by `run`.
-            Command::CredentialIssue(_)
+            // These were taken by `run_on_policies`, or need the async side and were taken by `run`.
+            Command::PolicyApply { .. }
+            | Command::PolicyVersions { .. }
+            | Command::EndpointList { .. }
+            | Command::EndpointShow { .. }
+            | Command::GrantMatrix { .. }
+            | Command::CredentialIssue(_)
             | Command::UserCreate { .. }
             | Command::UserResetPassword { .. }
             | Command::CredentialRotate { .. }
@@ -328,6 +342,18 @@ impl From<ChangeError> for ControlError {
             ChangeError::Store(error) => Self::failed(error),
             ChangeError::Entropy(error) => Self::failed(error),
         }
+    }
+}
+
+/// The end that a set gets; the outer `None` leaves it as it is.
+#[expect(clippy::option_option, reason = "nothing said, no end, and an end")]
+fn new_end(expires_at: Option<Timestamp>, no_expiry: bool) -> Result<Option<Option<Timestamp>>> {
+    match (expires_at, no_expiry) {
+        (Some(_), true) => {
+            Err(ControlError::invalid("a set has an end or none: leave `expires_at` or `no_expiry` out"))
+        }
+        (None, true) => Ok(Some(None)),
+        (end, false) => Ok(end.map(Some)),
     }
 }
 

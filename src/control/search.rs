@@ -5,7 +5,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{Control, ControlError, Result, SetOrder, SetQuery, SetState};
+use super::part::size;
+use super::{Control, Result, SetOrder, SetQuery, SetState};
 use crate::directory::{Credential, CredentialState, Pair, Snapshot};
 
 /// Sets in a part, where it is not said.
@@ -15,10 +16,7 @@ const MOST: usize = 1000;
 
 impl Control {
     pub(super) fn search_credentials(&self, query: &SetQuery) -> Result<Value> {
-        let limit = query.limit.unwrap_or(USUAL);
-        if !(1..=MOST).contains(&limit) {
-            return Err(ControlError::invalid(format!("`limit` must be a number from 1 to {MOST}")));
-        }
+        let limit = size("limit", query.limit, USUAL, MOST)?;
         let account = query.account.as_ref().map(|name| self.account_id(name)).transpose()?;
         let snapshot = self.directory.snapshot();
         let wanted = Wanted::new(query, &snapshot, self.clock.now());

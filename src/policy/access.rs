@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::decision::ScheduleUse;
 use super::obligations::{Obligations, Owed};
 use super::rules::{Effect, Policy, Rule};
@@ -172,8 +174,38 @@ impl Part {
     }
 
     pub(super) fn of(policy: &Arc<Policy>, endpoint: &EndpointId) -> Self {
+        Self::by(policy, policy.rules.iter().filter(|rule| rule.endpoints.contains(endpoint)))
+    }
+
+    /// The same without rules that have ended.
+    pub(super) fn at(policy: &Arc<Policy>, endpoint: &EndpointId, now: Timestamp) -> Self {
+        let here = policy.rules.iter().filter(|rule| rule.endpoints.contains(endpoint));
+        Self::by(policy, here.filter(|rule| !rule.has_ended(now)))
+    }
+
+    /// Whether it stops everything there, whatever other policies say.
+    pub(super) fn refuses(&self) -> bool {
+        self.refuses
+    }
+
+    /// Whether it opens a way.
+    pub(super) fn opens(&self) -> bool {
+        !self.ways.is_empty()
+    }
+
+    /// Whether each way that it opens has a condition.
+    pub(super) fn is_conditional(&self) -> bool {
+        self.ways.iter().all(|way| !way.terms.is_empty())
+    }
+
+    /// Whether it denies under a condition.
+    pub(super) fn denies_some(&self) -> bool {
+        !self.unless.is_empty()
+    }
+
+    fn by<'r>(policy: &Arc<Policy>, rules: impl Iterator<Item = &'r Rule>) -> Self {
         let mut part = Self::default();
-        for rule in policy.rules.iter().filter(|rule| rule.endpoints.contains(endpoint)) {
+        for rule in rules {
             let terms = Terms::of(rule);
             match rule.effect {
                 Effect::Deny if terms.is_empty() => part.refuses = true,

@@ -154,7 +154,7 @@ impl PolicySet {
         }
     }
 
-    fn unrestricted_part(&self, endpoint: Option<&Arc<Endpoint>>) -> Part {
+    pub(super) fn unrestricted_part(&self, endpoint: Option<&Arc<Endpoint>>) -> Part {
         let default = super::default_schedule_name().filter(|name| self.schedule(name).is_some());
         match (endpoint, default) {
             (Some(_), Some(name)) => Part::open(Hours::Named(name)),

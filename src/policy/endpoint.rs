@@ -48,6 +48,12 @@ impl Endpoint {
     pub fn path(&self) -> &str {
         &self.path_text
     }
+
+    /// What it wants of a body, in words; `None` where it looks into none.
+    #[must_use]
+    pub fn wants_of_body(&self) -> Option<String> {
+        self.body.as_ref().map(ToString::to_string)
+    }
 }
 
 /// The catalogue, ready to be searched: a router per method, so the search does not grow with the catalogue.

@@ -72,6 +72,11 @@ impl<'p> Here<'p> {
         self.concerned.len()
     }
 
+    /// All of them, by name.
+    pub(super) fn all(&self) -> impl Iterator<Item = &'p Concerned> {
+        self.concerned.iter()
+    }
+
     /// The rules of a policy; `None` where none of them names the endpoint.
     pub(super) fn of(&mut self, policy: &PolicyName) -> Option<&'p Concerned> {
         let next = self.concerned.get(self.next).filter(|concerned| concerned.name == *policy);

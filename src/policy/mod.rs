@@ -1,6 +1,7 @@
 //! What exists (endpoint catalogue) and what is allowed (rules); all else is denied.
 
 mod access;
+mod apply;
 mod body;
 mod candidates;
 mod cases;
@@ -23,10 +24,13 @@ mod obligations;
 mod odata;
 mod operations;
 mod pattern;
+mod policy_file;
 mod raw_endpoints;
 mod raw_obligations;
 mod raw_policy;
 mod raw_schedule;
+mod reach;
+mod replace;
 mod rules;
 mod schema;
 mod set;
@@ -40,6 +44,7 @@ mod watch;
 pub mod yaml;
 
 pub use access::{Access, Hours, Way};
+pub use apply::{Edit, NotApplied, Planned};
 pub use cases::{CaseResult, Difference};
 pub use coverage::{Coverage, Untested};
 pub use decision::{Allowed, AllowedBy, Refused, ScheduleUse};
@@ -47,12 +52,15 @@ pub use difference::{Change, Comparison, Place, ScheduleChange};
 pub use endpoint::{Endpoint, Matched, NotResolved, Route};
 pub use facts::{Facts, Grants, Requester};
 pub use import::{Imported, KnownEndpoints, LARGEST_DOCUMENT, LeftOut, import_openapi};
-pub use lint::{Circumstances, HeldPolicy, lint};
+pub use lint::{Circumstances, HeldPolicy, lint, lint_set};
 pub use location::{file_of, lines_of_rule};
 pub use obligations::{Obligations, Unfulfillable};
 pub use odata::{Body, BodyForm, Boundary, boundary_of};
 pub use operations::{Operation, Operations, PartRefused};
+pub use policy_file::{NotAPolicyFile, PolicyFile};
 pub use raw_obligations::may_force;
+pub use reach::{Given, Giving, Reach};
+pub use replace::NotWritable;
 pub use rules::Policy;
 pub use schema::{SchemaFile, schemas};
 pub use set::{LoadedFile, PolicySet, SnapshotHash};

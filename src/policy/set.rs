@@ -149,6 +149,12 @@ impl PolicySet {
         &self.files
     }
 
+    /// The hash of the text of one file, by its path inside the policy folder.
+    #[must_use]
+    pub fn text_hash(&self, path: &std::path::Path) -> Option<SnapshotHash> {
+        self.files.iter().find(|file| file.path == path).map(|file| file.hash)
+    }
+
     /// The endpoints, in the order written.
     #[must_use]
     pub fn endpoints(&self) -> &[Arc<Endpoint>] {

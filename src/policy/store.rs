@@ -23,10 +23,10 @@ pub struct PolicyStore {
     /// What was wrong at the last reading. Beside the lock: who asks does not wait for a reading.
     problems: ArcSwap<Problems>,
     /// The last text of each file that was good. Locked while the folder is read, so that readings come one by one.
-    good: Mutex<Texts>,
+    pub(super) good: Mutex<Texts>,
 }
 
-type Texts = BTreeMap<PathBuf, Vec<u8>>;
+pub(super) type Texts = BTreeMap<PathBuf, Vec<u8>>;
 
 /// What a reload did.
 #[derive(Debug, Clone)]
@@ -101,6 +101,11 @@ impl PolicyStore {
     /// The same; `keep` sees each new set before a request can.
     pub fn reload_keeping(&self, keep: impl FnOnce(&PolicySet)) -> ReloadReport {
         let mut good = self.good.lock().unwrap_or_else(PoisonError::into_inner);
+        self.reload_held(&mut good, keep)
+    }
+
+    /// The same for whoever holds the last good texts already.
+    pub(super) fn reload_held(&self, good: &mut Texts, keep: impl FnOnce(&PolicySet)) -> ReloadReport {
         let (reading, missing) = match folder::read(&self.folder) {
             Ok(reading) => (reading, None),
             // A folder that cannot be read says nothing about its files; one that is gone does.
@@ -111,9 +116,9 @@ impl PolicyStore {
             }
             Err(error) => return self.report(false, Problems(vec![no_folder(&self.folder, &error)])),
         };
-        let Best { set, problems, used } = best_of(&reading, &good);
+        let Best { set, problems, used } = best_of(&reading, good);
         let broken = broken_policies(&reading, &used);
-        *good = remembered(&reading, used, &good);
+        *good = remembered(&reading, used, good);
         let before = self.current.load_full();
         let changed = !before.is_as(set.hash(), &broken);
         if changed {

@@ -93,7 +93,7 @@ impl Credential {
 }
 
 /// Whether a credential set is held to its grants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CredentialKind {
     /// Only what granted policies allow.
     Bounded,

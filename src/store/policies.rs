@@ -70,6 +70,29 @@ impl Store {
         Ok(found.optional()?)
     }
 
+    /// The snapshots that came into force before this one, with their hashes, newest first; without one, the newest.
+    ///
+    /// # Errors
+    /// On a fault of the database, or a listing that this version did not write.
+    pub fn policy_snapshots(
+        &self,
+        before: Option<&[u8; 32]>,
+        most: usize,
+    ) -> Result<Vec<([u8; 32], KeptSnapshot)>, StoreError> {
+        let connection = self.connection()?;
+        let mut statement = connection.prepare_cached(
+            "SELECT hash, first_used_at, listing FROM policy_snapshot
+             WHERE ?1 IS NULL OR (first_used_at, hash) < (SELECT first_used_at, hash FROM policy_snapshot WHERE hash = ?1)
+             ORDER BY first_used_at DESC, hash DESC LIMIT ?2",
+        )?;
+        let rows = statement.query_map(params![before, i64::try_from(most).unwrap_or(i64::MAX)], |row| {
+            let listing: String = row.get(2)?;
+            let files = files_of(&listing).ok_or_else(|| unknown(2, &listing))?;
+            Ok((row.get(0)?, KeptSnapshot { first_used_at: from_sql(row.get(1)?), files }))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// The policy text with this hash, where it was kept.
     ///
     /// # Errors
@@ -133,6 +156,27 @@ mod tests {
         assert_eq!(found, Some(KeptSnapshot { first_used_at: at(100), files }));
         assert_eq!(store.policy_text(&[0xa1; 32]).expect("read").as_deref(), Some(b"old a".as_slice()));
         assert_eq!(store.policy_text(&[0xa2; 32]).expect("read").as_deref(), Some(b"new a".as_slice()));
+    }
+
+    #[test]
+    fn snapshots_are_listed_newest_first_and_page_by_page() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = store(folder.path());
+        // The second and the third came into force at the same moment.
+        for (number, second) in [(1_u8, 100), (2, 200), (3, 200), (4, 300)] {
+            let at = Timestamp::from_second(second).expect("a time");
+            store.keep_policies(&[number; 32], &[], at).expect("kept");
+        }
+        let page = |before: Option<u8>, most| -> Vec<u8> {
+            let before = before.map(|number| [number; 32]);
+            let found = store.policy_snapshots(before.as_ref(), most).expect("listed");
+            found.into_iter().map(|(hash, _)| hash[0]).collect()
+        };
+        assert_eq!(page(None, 10), [4, 3, 2, 1]);
+        assert_eq!(page(None, 2), [4, 3]);
+        assert_eq!(page(Some(3), 2), [2, 1]);
+        assert_eq!(page(Some(1), 2), [0_u8; 0]);
+        assert_eq!(page(Some(9), 2), [0_u8; 0], "one that was never kept is before nothing");
     }
 
     #[test]

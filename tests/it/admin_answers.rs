@@ -233,6 +233,16 @@ fn explanations(scene: &mut Scene, set: &str) {
     scene.call("policy-reload", &[], &none);
     let in_force = scene.call("policy-in-force", &[], &none);
     scene.call("policy-snapshot", &[text(&in_force, "hash")], &none);
+    let hash = text(&in_force, "hash");
+    scene.gateway.clock.advance(std::time::Duration::from_secs(1));
+    let policy = "version: 1\npolicy: nobody\nrules:\n  - { id: none, deny: [orders.list] }\n";
+    scene.call("policy-apply", &[], &json!({ "file": "nobody.yaml", "text": policy, "based_on": hash }));
+    let versions = scene.call("policy-versions", &[], &json!({ "last": "5" }));
+    assert_eq!((&versions["items"][0]["in_force"], &versions["items"][1]["hash"]), (&json!(true), &json!(hash)));
+    let listed = scene.call("endpoint-list", &[], &json!({ "text": "customers", "credential": set }));
+    let id = text(&listed["items"][0], "id");
+    scene.call("endpoint-show", &[id], &none);
+    scene.call("grant-matrix", &[], &json!({ "account": "acme" }));
 }
 
 fn users_and_keys(scene: &mut Scene) {

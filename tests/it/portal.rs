@@ -448,7 +448,6 @@ fn a_client_finds_its_own_and_nothing_of_others_and_a_session_is_no_key() {
     scene.gateway.note_secret(&secret);
 }
 
-/// Every page and every form without a session leads to the sign-in and does nothing.
 /// The pages and forms that the portal has, as its routes say: a page that is added is among them.
 fn routes() -> Vec<(bool, String)> {
     let text = include_str!("../../src/portal/pages/mod.rs");
@@ -464,6 +463,7 @@ fn routes() -> Vec<(bool, String)> {
     text.lines().filter_map(route).flatten().collect()
 }
 
+/// Every page and every form without a session leads to the sign-in and does nothing.
 #[test]
 fn every_page_is_closed_without_a_session() {
     let scene = Scene::new();

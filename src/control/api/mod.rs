@@ -6,6 +6,7 @@ mod kinds;
 mod members;
 mod openapi;
 mod pages;
+mod policy_shapes;
 mod problem;
 mod request;
 mod routes;

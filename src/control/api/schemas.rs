@@ -8,10 +8,11 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::audit::{Checkpoint, Position, StatsBy};
 use crate::domain::{
-    AccountName, CredentialId, LabelChange, Limits, OperatorKeyId, PolicyName, RequestId, Role, ScheduleName, TokenId,
-    UpstreamName,
+    AccountName, CredentialId, EndpointId, LabelChange, Limits, OperatorKeyId, PolicyName, RequestId, Role,
+    ScheduleName, TokenId, UpstreamName,
 };
 use crate::kill_switch::Scope;
+use crate::policy::PolicyFile;
 use crate::schedule::Held;
 
 use super::super::{SecretText, SetOrder, SetState};
@@ -41,6 +42,9 @@ macro_rules! texts {
 texts! {
     AccountName: "The name of an account", SLUG, "acme";
     PolicyName: "The name of a policy", SLUG, "order-reader";
+    EndpointId: "The id of an endpoint", SLUG, "orders.read";
+    PolicyFile: "A file, by its path inside the policy folder",
+        "^((endpoints|cases)/)?[A-Za-z0-9][A-Za-z0-9._-]{0,95}\\.ya?ml$", "order-reader.yaml";
     ScheduleName: "The name of a schedule", SLUG, "default";
     UpstreamName: "The name of an upstream", SLUG, "erp";
     CredentialId: "The id of a credential set", ID, "019ab7c2-7d3e-7cc1-8b1f-0242ac120002";

@@ -4,6 +4,7 @@ use utoipa::openapi::Schema;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Type};
 
 use super::kinds::{Kind, Members, object};
+use super::policy_shapes::POLICY_THINGS;
 
 use Kind::{A, Any, Flag, Many, Maybe, Number, Text, Texts, Time};
 
@@ -346,7 +347,7 @@ const THINGS: &[(&str, &[Members])] = &[
 
 /// The schemas of answers, by name.
 pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
-    let things = THINGS.iter().map(|(name, parts)| (*name, object(parts, &[])));
+    let things = THINGS.iter().chain(POLICY_THINGS).map(|(name, parts)| (*name, object(parts, &[])));
     let pruned =
         object(&[&[("records", Number), ("removed", Flag)]], &[&[("through", Number), ("shipped_to", Number)]]);
     let row = object(&[AUDIT_ROW], &[ON_WHAT_GROUNDS]);

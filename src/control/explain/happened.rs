@@ -89,6 +89,8 @@ fn changes(row: &Row) -> String {
         "schedule.override.lift" => format!("lifted what held the schedule `{subject}`"),
         "schedule.override.end" => format!("removed an override of the schedule `{subject}` whose time was over"),
         "user.create" => format!("created the portal user `{subject}`"),
+        "policy.apply" if row.decision != "allowed" => format!("did not change the policy file `{subject}` after all"),
+        "policy.apply" => format!("changed the policy file `{subject}`"),
         "upstream.secret.set" => format!("set secrets for the upstream `{subject}`"),
         "upstream.secret.remove" => format!("removed secrets for the upstream `{subject}`"),
         other => format!("did `{other}` to `{subject}`"),

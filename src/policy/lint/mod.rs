@@ -107,5 +107,11 @@ pub fn lint(folder: &Path, around: &Circumstances<'_>) -> Problems {
     Problems([found.0, no_files(&unreadable)].concat()).inside(folder)
 }
 
+/// Every warning about a set whose files are in no folder yet.
+#[must_use]
+pub fn lint_set(set: &PolicySet, around: &Circumstances<'_>) -> Problems {
+    look(set, around)
+}
+
 #[cfg(test)]
 mod tests;

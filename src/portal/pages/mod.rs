@@ -8,17 +8,22 @@ mod chain;
 mod chart;
 mod credential_list;
 mod credentials;
+mod draft_findings;
+mod draft_form;
+mod drafts;
 mod entry;
 mod home;
 mod me;
 mod moment;
 mod policies;
+mod reach;
 mod schedules;
 mod security;
 mod switches;
 mod ui;
 mod upstreams;
 mod users;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -89,6 +94,14 @@ pub(super) fn routes(portal: Arc<Portal>) -> Router {
         .route("/policies", get(policies::show))
         .route("/policies/explain", get(policies::explain))
         .route("/policies/reload", post(policies::reload))
+        .route("/policies/file", get(policies::file))
+        .route("/policies/draft", get(drafts::begin))
+        .route("/policies/draft/{act}", post(drafts::act))
+        .route("/policies/versions", get(versions::list))
+        .route("/policies/versions/{hash}", get(versions::show))
+        .route("/endpoints", get(reach::endpoints))
+        .route("/endpoints/{id}", get(reach::endpoint))
+        .route("/grants", get(reach::grants))
         .route("/audit", get(audit::search))
         .route("/audit/any", get(audit::any))
         .route("/audit/tail", get(audit_tail::show))
@@ -135,12 +148,17 @@ struct Asked {
 impl Asked {
     /// Reads a request. A field that is sent twice is its first.
     async fn read(request: Request) -> Result<Self, Response> {
+        Self::read_up_to(request, LARGEST).await
+    }
+
+    /// The same with a form of at most so many bytes.
+    async fn read_up_to(request: Request, most: usize) -> Result<Self, Response> {
         let (head, body) = request.into_parts();
         let from = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(from)| from.ip().to_canonical());
         let Some(client) = from else { return Err(StatusCode::INTERNAL_SERVER_ERROR.into_response()) };
         let agent = head.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
         let agent = agent.map(|agent| agent.chars().take(AGENT).collect());
-        let body = read_body(body).await?;
+        let body = read_body(body, most).await?;
         let text = if head.method == axum::http::Method::POST { &body[..] } else { query(&head.uri) };
         let mut fields = BTreeMap::new();
         for (name, value) in form_urlencoded::parse(text) {
@@ -163,8 +181,8 @@ impl Asked {
     }
 }
 
-async fn read_body(body: Body) -> Result<axum::body::Bytes, Response> {
-    to_bytes(body, LARGEST).await.map_err(|_| (StatusCode::PAYLOAD_TOO_LARGE, "the form is too large").into_response())
+async fn read_body(body: Body, most: usize) -> Result<axum::body::Bytes, Response> {
+    to_bytes(body, most).await.map_err(|_| (StatusCode::PAYLOAD_TOO_LARGE, "the form is too large").into_response())
 }
 
 fn query(uri: &axum::http::Uri) -> &[u8] {
@@ -248,6 +266,8 @@ const MENU: &[((&str, &str), &[Role])] = &[
     (("/accounts", "Accounts"), &[Admin, Operator, Auditor]),
     (("/credentials", "Credential sets"), &[Admin, Operator, Auditor, Client]),
     (("/policies", "Policies"), &[Admin, Operator, Auditor]),
+    (("/endpoints", "Endpoints"), &[Admin, Operator, Auditor]),
+    (("/grants", "Grants"), &[Admin, Operator, Auditor]),
     (("/schedules", "Schedules"), &[Admin, Operator, Auditor]),
     (("/upstreams", "ERPs"), &[Admin, Operator, Auditor]),
     (("/users", "Users"), &[Admin, Operator, Auditor]),

@@ -7,12 +7,16 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::Value;
 
-use super::ui::{Block, Cell, Field, Form, Tone, see};
-use super::{Asked, Fields, Shared, form_of, items, refusal, status_of, text};
+use super::ui::{Block, Cell, Field, Form, Link, Tone, see};
+use super::{Asked, Fields, Shared, drafts, form_of, items, refusal, status_of, text};
 use crate::control::{Command, ControlError, Question};
 use crate::domain::Role;
+use crate::policy::PolicyFile;
 use crate::portal::Portal;
 use crate::portal::sessions::Session;
+
+/// Credential sets on the page of policies; the page of grants has all.
+const HOLDERS: usize = 50;
 
 pub(super) async fn show(State(portal): Shared, request: Request) -> Response {
     match portal.enter(request.headers()).await {
@@ -40,14 +44,13 @@ async fn shown(portal: &Portal, session: &Session, status: StatusCode, told: Vec
                 ("Broken".to_owned(), text(&in_force, "broken")),
             ];
             blocks.push(Block::Facts(facts));
+            blocks.push(files(&in_force));
+            blocks.push(Block::Links(vec![
+                link("/policies/draft", "Write a new file"),
+                link("/policies/versions", "Versions that were in force"),
+            ]));
             blocks.push(holders(&in_force));
-            for file in items(in_force.get("files").unwrap_or_default()) {
-                let parts = items(file);
-                let part = |place: usize| parts.get(place).map(super::plain).unwrap_or_default();
-                let numbered = |(line, number): (&str, usize)| format!("{number:>4}  {line}");
-                blocks.push(Block::Heading(part(0)));
-                blocks.push(Block::Lines(part(1).lines().zip(1..).map(numbered).collect()));
-            }
+            blocks.push(Block::Links(vec![link("/grants", "What each grant really gives")]));
             if matches!(role, Role::Admin | Role::Operator) {
                 let form = Form::post("Read the files again", "/policies/reload", "Reload");
                 blocks.push(Block::Form(form.about("They are watched; this asks for it now.")));
@@ -55,6 +58,84 @@ async fn shown(portal: &Portal, session: &Session, status: StatusCode, told: Vec
         }
     }
     portal.page(session, "Policies", "/policies", blocks).answer(status)
+}
+
+fn link(href: impl Into<String>, text: &str) -> Link {
+    Link { href: href.into(), text: text.to_owned(), here: false }
+}
+
+/// The files in force, with the way to each.
+fn files(in_force: &Value) -> Block {
+    let row = |file: &Value| {
+        let part = |place: usize| items(file).get(place).map(super::plain).unwrap_or_default();
+        let (path, text) = (part(0), part(1));
+        vec![Cell::link(path.clone(), address_of(&path)), Cell::text(text.lines().count().to_string())]
+    };
+    Block::Table {
+        caption: "Files in force".into(),
+        columns: ["File", "Lines"].map(str::to_owned).into(),
+        rows: items(in_force.get("files").unwrap_or_default()).iter().map(row).collect(),
+        empty: "There is no policy file: nothing is allowed.".into(),
+    }
+}
+
+/// The address of a page with parts that are no names.
+pub(super) fn address(page: &str, parts: &[(&str, &str)]) -> String {
+    let said = parts.iter().filter(|(_, value)| !value.is_empty());
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(said).finish();
+    if query.is_empty() { page.to_owned() } else { format!("{page}?{query}") }
+}
+
+fn address_of(path: &str) -> String {
+    address("/policies/file", &[("path", path)])
+}
+
+/// One file in force, with numbered lines.
+pub(super) async fn file(State(portal): Shared, request: Request) -> Response {
+    let (asked, session) = match form_of(&portal, request).await {
+        Ok(read) => read,
+        Err(response) => return response,
+    };
+    let path = asked.text("path");
+    let found = drafts::in_force(&portal, &session).await.and_then(|in_force| {
+        let text = in_force.files.into_iter().find(|(known, _)| known == path).map(|(_, text)| text);
+        let text = text.ok_or_else(|| ControlError::not_found(format!("there is no file `{path}` in force")))?;
+        Ok((in_force.generation, text))
+    });
+    let (generation, text) = match found {
+        Ok(found) => found,
+        Err(error) => {
+            let status = status_of(&error);
+            return portal.page(&session, "Policy file", "/policies", vec![refusal(&error)]).answer(status);
+        }
+    };
+    let mut blocks = vec![Block::Text(format!("In force, as generation {generation} of the policies."))];
+    blocks.push(match path.parse::<PolicyFile>() {
+        Ok(file) if text.len() > drafts::LONGEST => Block::Notice(Tone::Warn, drafts::too_long(&file)),
+        Ok(_) => Block::Links(vec![
+            link(address("/policies/draft", &[("file", path)]), "Change it"),
+            link(address("/policies/draft", &[("file", path), ("delete", "yes")]), "Delete it"),
+        ]),
+        Err(error) => Block::Notice(Tone::Warn, format!("It cannot be changed here: {error}")),
+    });
+    blocks.push(numbered(&text));
+    portal.page(&session, path, "/policies", blocks).answer(StatusCode::OK)
+}
+
+/// A text with its line numbers, as far as it fits onto a page.
+pub(super) fn numbered(text: &str) -> Block {
+    let mut room = drafts::LONGEST;
+    let fits = |line: &&str| {
+        room = room.saturating_sub(line.len() + 1);
+        room > 0
+    };
+    let mut lines: Vec<_> =
+        text.lines().take_while(fits).zip(1..).map(|(line, number)| format!("{number:>4}  {line}")).collect();
+    let more = text.lines().count().saturating_sub(lines.len());
+    if more > 0 {
+        lines.push(format!("… and {more} more lines; the file is on the machine"));
+    }
+    Block::Lines(lines)
 }
 
 fn holders(in_force: &Value) -> Block {
@@ -72,7 +153,7 @@ fn holders(in_force: &Value) -> Block {
     Block::Table {
         caption: "Who holds what".into(),
         columns: ["Credential set", "Account", "Policies", "Can be used"].map(str::to_owned).into(),
-        rows: items(in_force.get("holders").unwrap_or_default()).iter().map(row).collect(),
+        rows: items(in_force.get("holders").unwrap_or_default()).iter().take(HOLDERS).map(row).collect(),
         empty: "There is no credential set yet.".into(),
     }
 }

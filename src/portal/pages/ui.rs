@@ -9,6 +9,8 @@ use jiff::Timestamp;
 use super::chart::Chart;
 use super::moment::Moment;
 
+use super::draft_form::DraftForm;
+
 /// A page as it is rendered. Everything in it is escaped.
 #[derive(Template)]
 #[template(path = "page.html")]
@@ -66,6 +68,8 @@ pub(in crate::portal) enum Block {
         empty: String,
     },
     Form(Form),
+    /// A draft of a policy file.
+    Draft(Box<DraftForm>),
     /// Secrets that are shown this once.
     Secrets {
         about: String,
