@@ -17,8 +17,8 @@ use http::HeaderName;
 use crate::audit::{AuditError, Auditor};
 use crate::config::{self, Config, ConfigErrors};
 use crate::control::{
-    AdminSocket, Backups, Control, KeyKeeper, ListenError, OpsListener, PortalListener, SocketError, SocketRoles,
-    Watched,
+    AdminSocket, Backups, Control, KeyKeeper, ListenError, Offered, OpsListener, PortalListener, SocketError,
+    SocketRoles, Watched,
 };
 use crate::directory::Directory;
 use crate::domain::{Clock, Entropy, UpstreamName};
@@ -142,6 +142,7 @@ impl Core {
             gate: None,
             redactor: Arc::new(settings::redactor(config)),
             upstreams: config.upstreams.keys().cloned().collect(),
+            offered: Arc::new(Offered::by(&config.gateway)),
             key_ring,
             keys: Arc::new(KeyKeeper::new(config.app_key.clone())),
             backups: Arc::new(Backups::new(config.store.backups.clone())),

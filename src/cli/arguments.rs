@@ -186,6 +186,8 @@ pub enum Account {
     },
     /// List accounts
     List,
+    /// Tell whether the API is there for an account, until when, and what stops it
+    Api { name: AccountName },
     /// Show an account with its credential sets
     Show { name: AccountName },
     /// Suspend an account: none of its requests passes until it is activated

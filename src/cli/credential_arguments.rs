@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::audit_search::length;
 use super::limit_arguments::LimitArguments;
+use super::reach::Part;
 use crate::control::{SetOrder, SetState};
 use crate::domain::{AccountName, CredentialId, PolicyName};
 
@@ -52,6 +53,18 @@ pub enum Credential {
         #[arg(long, default_value_t = 100)]
         limit: usize,
     },
+    /// Tell what a credential set may call, and in which hours
+    Access {
+        id: CredentialId,
+        /// Endpoints whose id, path or method holds this
+        #[arg(long)]
+        text: Option<String>,
+        #[command(flatten)]
+        part: Part,
+    },
+    /// Describe what a credential set may call, as `OpenAPI` 3.1 in JSON
+    #[command(after_help = "Example:\n  credential openapi 01890000-0000-7000-8000-000000000000 > webshop.json")]
+    Openapi { id: CredentialId },
     /// Show a credential set
     Show { id: CredentialId },
     /// Change what a credential set is; what is not said stays

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::arguments::{Credential, CredentialIssue, Output};
 use super::output::{self, Failure};
+use super::reach::{self, Part};
 use super::run::Asking;
 use super::shown_once::{self, ShownOnce};
 use crate::control::{Bounds, Command, NewSet, SetQuery};
@@ -56,6 +57,16 @@ pub(super) fn run(asking: &Asking, verb: Credential) -> Result<ExitCode, Failure
             } else {
                 output::print(found.get("items").unwrap_or(&Value::Null), &columns, asking.output)?;
             }
+            Ok(ExitCode::SUCCESS)
+        }
+        Credential::Access { id, text, part: Part { after, last } } => {
+            let answer = asking.ask(Command::CredentialAccess { id, text, after, last: Some(last) })?;
+            let columns =
+                ["id", "methods", "path", "open", "schedules", "changes_at", "conditions", "ends_at", "stopped"];
+            reach::page(&answer, &columns, "--after", asking.output)
+        }
+        Credential::Openapi { id } => {
+            output::print(&asking.ask(Command::CredentialOpenapi { id })?, &[], Output::Json)?;
             Ok(ExitCode::SUCCESS)
         }
         Credential::Show { id } => asking.print(Command::CredentialShow { id }, &columns),

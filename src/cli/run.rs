@@ -168,6 +168,10 @@ fn account(asking: &Asking, verb: Account) -> Result<ExitCode, Failure> {
         Account::Create { name, labels } => asking.print(Command::AccountCreate { name, labels }, &columns),
         Account::Label { name, changes } => asking.print(Command::AccountLabel { name, changes }, &columns),
         Account::List => asking.print(Command::AccountList, &columns),
+        Account::Api { name } => {
+            let columns = ["account", "state", "changes_at", "schedules", "stops", "limits", "url"];
+            asking.print(Command::AccountApi { name }, &columns)
+        }
         Account::Show { name } => asking.print(Command::AccountShow { name }, &columns),
         Account::Suspend { name, reason } => asking.print(Command::AccountSuspend { name, reason }, &columns),
         Account::Activate { name } => asking.print(Command::AccountActivate { name }, &columns),

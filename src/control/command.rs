@@ -112,6 +112,21 @@ pub enum Command {
     CredentialSearch(Box<SetQuery>),
     /// Shows one credential set.
     CredentialShow { id: CredentialId },
+    /// Tells what a credential set may call, and in which hours.
+    CredentialAccess {
+        id: CredentialId,
+        /// Endpoints whose id, path or method holds this.
+        text: Option<String>,
+        /// Endpoints behind this one, as `next` said.
+        after: Option<String>,
+        /// At most so many: 1 to 200.
+        #[schema(value_type = Option<u32>, minimum = 1, maximum = 200)]
+        last: Option<usize>,
+    },
+    /// Describes what a credential set may call, as `OpenAPI` 3.1.
+    CredentialOpenapi { id: CredentialId },
+    /// Tells whether the API is there for an account, and until when.
+    AccountApi { name: AccountName },
     /// Disables a credential set; it can be enabled again.
     CredentialDisable { id: CredentialId },
     /// Enables a disabled credential set.

@@ -1,9 +1,11 @@
 //! What administrators and operators can do, once, for every face of it.
 
+mod account_api;
 mod accounts;
 mod api;
 mod audit;
 mod backup;
+mod callable;
 mod caller;
 mod command;
 mod credentials;
@@ -16,6 +18,7 @@ mod lint;
 mod listener;
 mod metrics;
 mod new_set;
+mod offered;
 mod on_policies;
 mod operation;
 mod operator_keys;
@@ -30,6 +33,7 @@ mod render;
 mod schedules;
 mod search;
 mod secret_text;
+mod set_openapi;
 mod set_query;
 mod socket;
 mod state;
@@ -69,6 +73,7 @@ pub use explain::Question;
 pub use keys::KeyKeeper;
 pub use listener::ListenError;
 pub use new_set::{Bounds, NewSet};
+pub use offered::Offered;
 pub use operation::{Audience, OPERATIONS, Operation, Verb};
 pub use ops::{OpsListener, Watched};
 pub use portal::PortalListener;
@@ -99,6 +104,8 @@ pub struct Control {
     pub redactor: Arc<Redactor>,
     /// The names of the configured upstreams.
     pub upstreams: Vec<UpstreamName>,
+    /// What clients are told of the gateway.
+    pub offered: Arc<Offered>,
     /// Keys.
     pub key_ring: Arc<KeyRing>,
     /// Where the keys come from.
@@ -193,6 +200,7 @@ impl Control {
         Ok(done.await.map_err(ControlError::failed)??)
     }
 
+    #[expect(clippy::too_many_lines, reason = "a table with a line for each operation")]
     fn run_blocking(&self, by: &By, command: Command) -> Result<Value> {
         match command {
             Command::AccountCreate { name, labels } => self.create_account(by, &name, &labels),
@@ -280,6 +288,9 @@ impl Control {
             | Command::EndpointList { .. }
             | Command::EndpointShow { .. }
             | Command::GrantMatrix { .. }
+            | Command::CredentialAccess { .. }
+            | Command::CredentialOpenapi { .. }
+            | Command::AccountApi { .. }
             | Command::CredentialIssue(_)
             | Command::UserCreate { .. }
             | Command::UserResetPassword { .. }

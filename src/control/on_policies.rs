@@ -20,6 +20,11 @@ impl Control {
                 self.apply_policy(by, Wanted { file, text, delete, based_on })
             }
             Command::PolicyVersions { before, last } => self.list_versions(before.as_deref(), last),
+            Command::CredentialAccess { id, text, after, last } => {
+                self.credential_access(id, text.as_deref(), after.as_deref(), last)
+            }
+            Command::CredentialOpenapi { id } => self.credential_openapi(id),
+            Command::AccountApi { name } => self.account_api(&name),
             Command::EndpointList { text, credential, after, last } => {
                 let which = Which { text: text.as_deref(), credential: credential.as_deref() };
                 self.list_endpoints(&which, after.as_deref(), last)

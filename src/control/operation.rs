@@ -121,6 +121,9 @@ pub const OPERATIONS: &[Operation] = &[
     operation("credential-search", Get, "/v1/credential-search", Everyone, "Finds credential sets, sorted, in parts"),
     operation("credential-issue", Post, "/v1/credentials", Admins, "Issues a set; its secrets are shown once"),
     operation("credential-show", Get, "/v1/credentials/{id}", Everyone, "Shows a credential set"),
+    operation("credential-access", Get, "/v1/credentials/{id}/access", Everyone, "Tells what a set may call and when"),
+    operation("credential-openapi", Get, "/v1/credentials/{id}/openapi", Everyone, "Describes that as OpenAPI 3.1"),
+    operation("account-api", Get, "/v1/accounts/{name}/api", Everyone, "Tells whether the API is there for an account"),
     operation("credential-update", Post, "/v1/credentials/{id}", Admins, "Changes what a set is"),
     operation("credential-rotate", Post, "/v1/credentials/{id}/rotate", AdminsAndClients, "Gives a set new secrets"),
     operation(
@@ -193,7 +196,7 @@ pub const OPERATIONS: &[Operation] = &[
     operation("policy-explain", Post, "/v1/policies/explain", Staff, "Tells what would be decided about a request"),
     operation("audit-search", Get, "/v1/audit", Everyone, "Searches audit rows, newest first"),
     operation("audit-show", Get, "/v1/audit/{id}", Everyone, "Shows an audit row"),
-    operation("audit-stats", Post, "/v1/audit/stats", Staff, "Counts audit rows in groups"),
+    operation("audit-stats", Post, "/v1/audit/stats", Everyone, "Counts audit rows in groups"),
     operation("audit-forward", Post, "/v1/audit/forward", Staff, "The next part of the trail, as rows end"),
     operation("audit-export", Post, "/v1/audit/export", Staff, "The next part of an export; leaves a row"),
     operation("audit-recorded", Get, "/v1/audit/recorded", Staff, "What is known of requests, to decide them again"),

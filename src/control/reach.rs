@@ -14,8 +14,8 @@ use crate::domain::{AccountName, EndpointId, PolicyName};
 use crate::policy::{Access, Endpoint, Given, Giving, PolicySet, Reach};
 
 /// Items in one answer, where it is not said, and at most.
-const USUAL: usize = 50;
-const MOST: usize = 200;
+pub(super) const USUAL: usize = 50;
+pub(super) const MOST: usize = 200;
 
 /// Which endpoints.
 #[derive(Debug, Default)]
@@ -27,16 +27,16 @@ pub(super) struct Which<'a> {
 }
 
 /// A set with the policies that it holds now.
-struct Holder<'s> {
-    set: &'s Arc<Credential>,
-    account: Option<&'s AccountName>,
-    held: Vec<&'s PolicyName>,
+pub(super) struct Holder<'s> {
+    pub(super) set: &'s Arc<Credential>,
+    pub(super) account: Option<&'s AccountName>,
+    pub(super) held: Vec<&'s PolicyName>,
     /// Why it may do nothing at the moment, where that is so.
-    stopped: Option<&'static str>,
+    pub(super) stopped: Option<&'static str>,
 }
 
 impl<'s> Holder<'s> {
-    fn of(set: &'s Arc<Credential>, snapshot: &'s Snapshot, now: Timestamp) -> Self {
+    pub(super) fn of(set: &'s Arc<Credential>, snapshot: &'s Snapshot, now: Timestamp) -> Self {
         let account = snapshot.account(set.account);
         let mut held: Vec<_> =
             set.grants.iter().filter(|grant| grant.is_live(now)).map(|grant| &grant.policy).collect();
@@ -59,7 +59,11 @@ impl<'s> Holder<'s> {
     }
 }
 
-fn page<T>(rows: Vec<(String, T)>, after: Option<&str>, last: Option<usize>) -> Result<(Vec<T>, Option<String>)> {
+pub(super) fn page<T>(
+    rows: Vec<(String, T)>,
+    after: Option<&str>,
+    last: Option<usize>,
+) -> Result<(Vec<T>, Option<String>)> {
     let last = size("last", last, USUAL, MOST)?;
     let mut rest = rows.into_iter().skip_while(|(key, _)| after.is_some_and(|after| key.as_str() <= after));
     let page: Vec<_> = rest.by_ref().take(last).collect();
@@ -217,7 +221,7 @@ fn told(endpoint: &Endpoint) -> Value {
     })
 }
 
-fn access(reach: &Reach<'_>, holder: &Holder<'_>) -> Access {
+pub(super) fn access(reach: &Reach<'_>, holder: &Holder<'_>) -> Access {
     reach.access(holder.set.kind, &holder.held)
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::directory::{Account, AccountState, Credential, Pair, TokenEntry};
 use crate::domain::AccountName;
 use crate::kill_switch::Engaged;
-use crate::schedule::{Exception, Holiday, Override, Window};
+use crate::schedule::{Exception, Holiday, Override, Schedule, Window};
 
 pub(super) fn account(account: &Account, sets: usize) -> Value {
     let (state, reason) = match &account.state {
@@ -67,6 +67,11 @@ pub(super) fn held(held: &Override) -> Value {
         "schedule": held.schedule, "held": held.held, "until": held.until, "reason": held.reason, "made_by": held.by,
         "made_at": held.at,
     })
+}
+
+/// What a clock on the wall in the schedule's zone shows then.
+pub(super) fn there(schedule: &Schedule, at: Option<Timestamp>) -> Option<String> {
+    at.map(|at| schedule.wall(at).strftime("%a %Y-%m-%d %H:%M").to_string())
 }
 
 pub(super) fn window(window: &Window) -> String {

@@ -31,7 +31,7 @@ impl Control {
                 overrides.in_force(now).filter(|held| held.schedule == *name).map(render::held).collect();
             json!({
                 "name": name, "time_zone": schedule.zone_name(), "now": schedule.wall(now).strftime("%a %Y-%m-%d %H:%M").to_string(),
-                "state": state.as_str(), "changes_at": state.changes_at(), "changes_at_there": there(schedule, state.changes_at()),
+                "state": state.as_str(), "changes_at": state.changes_at(), "changes_at_there": render::there(schedule, state.changes_at()),
                 "overrides": held, "windows": windows, "holidays": holidays, "exceptions": exceptions,
                 "week": week, "legend": Week::LEGEND,
             })
@@ -46,7 +46,7 @@ impl Control {
             let state = overrides.state(name, schedule, now);
             json!({
                 "name": name, "state": state.as_str(), "changes_at": state.changes_at(),
-                "changes_at_there": there(schedule, state.changes_at()), "time_zone": schedule.zone_name(),
+                "changes_at_there": render::there(schedule, state.changes_at()), "time_zone": schedule.zone_name(),
                 "override": overrides.deciding(name, now).map(ToString::to_string),
             })
         });
@@ -107,11 +107,6 @@ impl Control {
     pub(super) fn state_of(&self, name: &ScheduleName, schedule: &Schedule) -> &'static str {
         self.directory.snapshot().overrides().state(name, schedule, self.clock.now()).as_str()
     }
-}
-
-/// What a clock on the wall in the schedule's zone shows then.
-fn there(schedule: &Schedule, at: Option<Timestamp>) -> Option<String> {
-    at.map(|at| schedule.wall(at).strftime("%a %Y-%m-%d %H:%M").to_string())
 }
 
 fn no_schedule(policies: &PolicySet, wanted: &ScheduleName) -> ControlError {

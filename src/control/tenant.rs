@@ -2,6 +2,7 @@
 
 use super::accounts::no_account;
 use super::{AuditQuery, Command, Control, ControlError, Result, SetQuery};
+use crate::audit::StatsBy;
 use crate::domain::{AccountId, AccountName, CredentialId, RequestId, TokenId};
 
 impl Control {
@@ -18,6 +19,11 @@ impl Control {
                 Command::CredentialSearch(Box::new(SetQuery { account: Some(own(query.account.clone())?), ..*query }))
             }
             Command::CredentialShow { id } => Command::CredentialShow { id: self.own_set(account, id)? },
+            Command::CredentialAccess { id, text, after, last } => {
+                Command::CredentialAccess { id: self.own_set(account, id)?, text, after, last }
+            }
+            Command::CredentialOpenapi { id } => Command::CredentialOpenapi { id: self.own_set(account, id)? },
+            Command::AccountApi { name } => Command::AccountApi { name: own(Some(name))? },
             Command::CredentialRotate { id, overlap_seconds } => {
                 Command::CredentialRotate { id: self.own_set(account, id)?, overlap_seconds }
             }
@@ -39,6 +45,10 @@ impl Control {
             Command::AuditSearch(query) => {
                 let name = own(query.account.clone())?;
                 Command::AuditSearch(Box::new(askable(*query, name)))
+            }
+            Command::AuditStats { query, by } => {
+                let name = own(query.account.clone())?;
+                Command::AuditStats { query: Box::new(askable(*query, name)), by: countable(by)? }
             }
             Command::AuditShow { id } => Command::AuditShow { id: self.own_row(account, id)? },
             _ => return Err(ControlError::forbidden("no client may do this")),
@@ -78,6 +88,16 @@ impl Control {
         match row {
             Some(row) if row.account == Some(account) => Ok(id),
             _ => Err(super::audit::no_row(id)),
+        }
+    }
+}
+
+/// By what a client may count. SECURITY: endpoints and codes of rows tell more than rows that are shown to it.
+fn countable(by: StatsBy) -> Result<StatsBy> {
+    match by {
+        StatsBy::Hour | StatsBy::Minute => Ok(by),
+        StatsBy::Endpoint | StatsBy::Account | StatsBy::Code => {
+            Err(ControlError::forbidden("a client counts by hour or minute"))
         }
     }
 }

@@ -70,6 +70,12 @@ macro_rules! codes {
                 match self { $(Self::$name => Cause::$cause),+ }
             }
 
+            /// Whether clients are ever told it; the others stand in audit rows only.
+            #[must_use]
+            pub const fn is_told(self) -> bool {
+                !matches!(self, Self::ConditionFailed | Self::UpstreamAppError)
+            }
+
             /// One sentence for the client. Says nothing that the client may not know.
             #[must_use]
             pub const fn title(self) -> &'static str {

@@ -1,6 +1,6 @@
 //! Figures of the last hour and day, counted beside the pages: counting millions of rows takes longer than a page may.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::Portal;
 use crate::audit::StatsBy;
 use crate::control::{AuditQuery, Caller, Command};
+use crate::domain::AccountId;
 
 /// How old figures may be before they are counted again.
 const FRESH: SignedDuration = SignedDuration::from_secs(30);
@@ -17,6 +18,8 @@ const STALE: SignedDuration = SignedDuration::from_mins(3);
 /// Minutes and hours that are shown.
 const MINUTES: i64 = 60;
 const HOURS: i64 = 24;
+/// Of so many accounts figures are kept.
+const KEPT: usize = 500;
 
 /// What was counted in an hour or a minute.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -38,42 +41,54 @@ pub(super) struct Known {
     pub(super) hours: BTreeMap<Timestamp, Count>,
 }
 
+/// The account whose figures are meant; `None` for all.
+pub(super) type Whose = Option<AccountId>;
+
 /// Figures, and whether somebody counts.
 #[derive(Debug, Default)]
 pub(super) struct Figures {
-    known: Mutex<Known>,
+    known: Mutex<HashMap<Whose, Known>>,
     counting: tokio::sync::Mutex<()>,
+}
+
+impl Known {
+    fn is_younger_than(&self, age: SignedDuration, now: Timestamp) -> bool {
+        self.at.is_some_and(|at| now.duration_since(at).abs() < age)
+    }
 }
 
 impl Portal {
     /// What is known now; where that is old, it is counted again for the next who asks. Who asks first after a start
     /// or a pause waits a little, so that a small trail is shown at once.
-    pub(super) async fn figures(self: &Arc<Self>, caller: &Caller) -> Known {
-        let known = self.figures.known();
+    pub(super) async fn figures(self: &Arc<Self>, caller: &Caller, whose: Whose) -> Known {
+        let known = self.figures.known(whose);
         let now = self.control.clock.now();
-        if known.at.is_some_and(|at| now.duration_since(at).abs() < FRESH) {
+        if known.is_younger_than(FRESH, now) {
             return known;
         }
         let (portal, caller) = (Arc::clone(self), caller.clone());
-        let counted = tokio::spawn(async move { portal.count_again(&caller).await });
-        if known.at.is_some_and(|at| now.duration_since(at).abs() < STALE) {
+        let counted = tokio::spawn(async move { portal.count_again(&caller, whose).await });
+        if known.is_younger_than(STALE, now) {
             return known;
         }
         let _ = tokio::time::timeout(std::time::Duration::from_millis(300), counted).await;
-        self.figures.known()
+        self.figures.known(whose)
     }
 
-    async fn count_again(self: &Arc<Self>, caller: &Caller) {
-        // Somebody counts already.
-        let Ok(_counting) = self.figures.counting.try_lock() else { return };
+    async fn count_again(self: &Arc<Self>, caller: &Caller, whose: Whose) {
+        // One after the other: what is counted for one may be what the next asks for.
+        let _counting = self.figures.counting.lock().await;
         let now = self.control.clock.now();
+        if self.figures.known(whose).is_younger_than(FRESH, now) {
+            return;
+        }
         let first_minute = start(now, 60, MINUTES - 1);
         let minutes = self.count(caller, StatsBy::Minute, first_minute, None).await;
         let this_hour = start(now, 3600, 0);
-        let mut hours = self.figures.known().hours;
+        let mut hours = self.figures.known(whose).hours;
         let first_hour = start(now, 3600, HOURS - 1);
         hours.retain(|hour, _| *hour >= first_hour);
-        self.figures.keep(|known| {
+        self.figures.keep(whose, |known| {
             known.minutes = minutes;
             known.at = Some(now);
         });
@@ -89,7 +104,7 @@ impl Portal {
             let counted = self.count(caller, StatsBy::Hour, hour, end).await;
             hours.insert(hour, counted.get(&hour).copied().unwrap_or_default());
             let so_far = hours.clone();
-            self.figures.keep(|known| known.hours = so_far);
+            self.figures.keep(whose, |known| known.hours = so_far);
         }
     }
 
@@ -113,12 +128,20 @@ impl Portal {
 }
 
 impl Figures {
-    fn known(&self) -> Known {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn known(&self, whose: Whose) -> Known {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&whose).cloned().unwrap_or_default()
     }
 
-    fn keep(&self, change: impl FnOnce(&mut Known)) {
-        change(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner));
+    fn keep(&self, whose: Whose, change: impl FnOnce(&mut Known)) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= KEPT && !known.contains_key(&whose) {
+            let oldest = known.iter().min_by_key(|(_, known)| known.at).map(|(whose, _)| *whose);
+            if let Some(oldest) = oldest {
+                known.remove(&oldest);
+            }
+        }
+        change(known.entry(whose).or_default());
     }
 }
 
@@ -139,6 +162,24 @@ fn start(now: Timestamp, seconds: i64, back: i64) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn figures_of_one_are_not_those_of_another_and_the_oldest_go_first() {
+        let figures = Figures::default();
+        let count = |number| BTreeMap::from([(Timestamp::UNIX_EPOCH, Count { allowed: number, ..Count::default() })]);
+        let id = |number: u128| Some(AccountId::from_bytes(number.to_be_bytes()));
+        figures.keep(None, |known| known.minutes = count(1));
+        figures.keep(id(7), |known| known.minutes = count(2));
+        assert_eq!(figures.known(None).minutes, count(1));
+        assert_eq!(figures.known(id(7)).minutes, count(2));
+        assert_eq!(figures.known(id(8)).minutes, BTreeMap::new());
+        for number in 0..=KEPT {
+            let at = Timestamp::from_second(i64::try_from(number).expect("small")).expect("a time");
+            figures.keep(id(100 + number as u128), |known| known.at = Some(at));
+        }
+        assert_eq!(figures.known.lock().expect("whole").len(), KEPT);
+        assert_eq!(figures.known(id(7)).minutes, BTreeMap::new());
+    }
 
     #[test]
     fn hours_and_minutes_begin_where_clocks_show_them() {

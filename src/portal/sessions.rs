@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::Portal;
 use crate::control::{Caller, ControlError};
-use crate::domain::{Actor, IssuedKind, IssuedSecret, Role, SessionId};
+use crate::domain::{AccountId, Actor, Authority, IssuedKind, IssuedSecret, Role, SessionId};
 use crate::secrets::HashPurpose;
 use crate::store::{PortalSession, SignInUser, Stage, UserState};
 
@@ -32,6 +32,14 @@ impl Session {
     /// Who asks for operations. Sign-in must be complete.
     pub(super) fn caller(&self) -> Caller {
         Caller::new(Actor::User(self.kept.user), self.user.user.authority)
+    }
+
+    /// The account to which a client is held; `None` for the house.
+    pub(super) fn client(&self) -> Option<AccountId> {
+        match self.user.user.authority {
+            Authority::Client(account) => Some(account),
+            Authority::Admin | Authority::Operator | Authority::Auditor => None,
+        }
     }
 }
 

@@ -181,7 +181,12 @@ fn as_a_client(scene: &mut Scene, row: &str) {
     let (_, key) = scene.gateway.operator_key(Role::Client, Some("acme"));
     let staff = std::mem::replace(&mut scene.key, key);
     scene.call("account-show", &["acme"], &Value::Null);
-    scene.call("credential-list", &[], &Value::Null);
+    let listed = scene.call("credential-list", &[], &Value::Null);
+    let set = text(&listed["items"][0], "id").to_owned();
+    scene.call("credential-access", &[&set], &Value::Null);
+    scene.call("credential-openapi", &[&set], &Value::Null);
+    scene.call("account-api", &["acme"], &Value::Null);
+    scene.call("audit-stats", &[], &json!({ "query": {}, "by": "hour" }));
     let shown = scene.call("audit-show", &[row], &Value::Null);
     assert!(shown.get("verdicts").is_none(), "{shown}");
     scene.key = staff;

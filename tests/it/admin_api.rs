@@ -270,7 +270,7 @@ fn the_shipped_description_is_the_one_that_is_served() {
 
 /// The folder of Schemathesis; `None` where it is not installed.
 #[expect(clippy::disallowed_methods, reason = "the test script says where it is installed")]
-fn schemathesis() -> Option<PathBuf> {
+pub(crate) fn schemathesis() -> Option<PathBuf> {
     let installed = std::env::var_os("ERP_ACCESS_TEST_SCHEMATHESIS").map(PathBuf::from);
     if installed.is_none() {
         eprintln!("SKIPPED: ERP_ACCESS_TEST_SCHEMATHESIS is not set: Schemathesis could not be installed");

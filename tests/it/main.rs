@@ -40,6 +40,7 @@ mod policy_replay;
 mod policy_suggest;
 mod portal;
 mod portal_audit;
+mod portal_clients;
 mod portal_lists;
 mod portal_policies;
 mod rate_limits;

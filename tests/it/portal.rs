@@ -456,7 +456,10 @@ fn routes() -> Vec<(bool, String)> {
         let open = path.starts_with("/assets/") || path.starts_with("/sign-in");
         let kinds = [(false, handlers.contains("get(")), (true, handlers.contains("post("))];
         let path = path.replace("{name}", "acme").replace("{upstream}", "erp").replace("{act}", "disable");
-        let path = path.replace("{id}", "01890000-0000-7000-8000-000000000000").replace("{hash}", &"0".repeat(64));
+        let path = path
+            .replace("{id}", "01890000-0000-7000-8000-000000000000")
+            .replace("{hash}", &"0".repeat(64))
+            .replace("{sample}", "curl.sh");
         assert!(!path.contains('{'), "{path}: what stands there?");
         (!open).then(|| kinds.into_iter().filter(|(_, there)| *there).map(move |(form, _)| (form, path.clone())))
     };

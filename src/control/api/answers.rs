@@ -48,6 +48,9 @@ impl Answer {
             "credential-show" | "credential-update" | "credential-limit" | "grant-add" | "grant-remove" => {
                 one("CredentialSet")
             }
+            "credential-access" => one("Callable"),
+            "credential-openapi" => one("OpenApiDocument"),
+            "account-api" => one("AccountApi"),
             "credential-rotate-end" => one("RotatedCredentialSet"),
             "credential-disable" | "credential-enable" | "credential-revoke" => one("CredentialState"),
             "grant-list" => pages("Grant", &["credential", "policy"]),

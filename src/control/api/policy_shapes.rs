@@ -2,7 +2,7 @@
 
 use super::kinds::{Kind, Members};
 
-use Kind::{Flag, Many, Maybe, Number, Text, Texts, Time};
+use Kind::{Any, Flag, Many, Maybe, Number, Text, Texts, Time};
 
 const MAYBE_TEXT: Kind = Maybe(&Text);
 const MAYBE_TIME: Kind = Maybe(&Time);
@@ -18,6 +18,38 @@ const POLICY_VERSION: Members = &[
 ];
 
 const ENDPOINT: Members = &[("id", Text), ("methods", Texts), ("path", Text), ("upstream", Text), ("body", MAYBE_TEXT)];
+
+const CALLABLE: Members = &[
+    ("id", Text),
+    ("methods", Texts),
+    ("path", Text),
+    ("body", MAYBE_TEXT),
+    ("open", Flag),
+    ("always", Flag),
+    ("changes_at", MAYBE_TIME),
+    ("schedules", Texts),
+    ("conditions", Flag),
+    ("ends_at", MAYBE_TIME),
+    ("stopped", Flag),
+];
+
+const OPENAPI_DOCUMENT: Members = &[
+    ("openapi", Text),
+    ("info", Any),
+    ("servers", Any),
+    ("security", Any),
+    ("paths", Any),
+    ("components", Any),
+];
+
+const HOURS: Members = &[
+    ("name", Text),
+    ("state", Text),
+    ("changes_at", MAYBE_TIME),
+    ("changes_at_there", MAYBE_TEXT),
+    ("time_zone", Text),
+    ("windows", Texts),
+];
 
 const SET_IN_BRIEF: Members =
     &[("id", Text), ("name", Text), ("account", MAYBE_TEXT), ("kind", Text), ("stopped", MAYBE_TEXT)];
@@ -41,6 +73,38 @@ pub(super) const POLICY_THINGS: &[(&str, &[Members])] = &[
     ),
     ("PolicyVersions", &[&[("items", Many("PolicyVersion")), ("next", MAYBE_TEXT)]]),
     ("PolicyVersion", &[POLICY_VERSION]),
+    (
+        "Callable",
+        &[&[
+            ("credential", Text),
+            ("name", Text),
+            ("account", MAYBE_TEXT),
+            ("stopped", MAYBE_TEXT),
+            ("limits", Any),
+            ("schedules", Many("HoursForClients")),
+            ("items", Many("CallableEndpoint")),
+            ("next", MAYBE_TEXT),
+            ("total", Number),
+        ]],
+    ),
+    ("CallableEndpoint", &[CALLABLE]),
+    ("OpenApiDocument", &[OPENAPI_DOCUMENT]),
+    ("HoursForClients", &[HOURS]),
+    (
+        "AccountApi",
+        &[&[
+            ("account", Text),
+            ("state", Text),
+            ("always", Flag),
+            ("changes_at", MAYBE_TIME),
+            ("schedules", Many("HoursForClients")),
+            ("stops", Many("Stop")),
+            ("limits", Any),
+            ("url", MAYBE_TEXT),
+            ("token_path", Text),
+        ]],
+    ),
+    ("Stop", &[&[("message", MAYBE_TEXT), ("since", Time), ("until", MAYBE_TIME), ("everything", Flag)]]),
     ("Endpoints", &[&[("items", Many("ReachedEndpoint")), ("next", MAYBE_TEXT), ("total", Number)]]),
     ("ReachedEndpoint", &[ENDPOINT, &[("sets", Number), ("policies", Texts), ("access", MAYBE_TEXT)]]),
     ("EndpointWithHolders", &[ENDPOINT, &[("holders", Many("Reaching")), ("next", MAYBE_TEXT), ("total", Number)]]),

@@ -1,14 +1,14 @@
 //! Credential sets: issued with a banner that is shown once, rotated, disabled, revoked.
 
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::Value;
 
-use super::ui::{Block, Cell, Field, Form, Tone, see};
+use super::ui::{Block, Cell, Field, Form, Link, Tone, see};
 use super::{Asked, Shared, form_of, items, parsed, plain_form, proof, proven, refusal, status_of, text, when};
 use crate::control::{Bounds, Command, ControlError, NewSet};
-use crate::domain::{CredentialId, IssuedKind, IssuedSecret, Role};
+use crate::domain::{CredentialId, IssuedKind, IssuedSecret, Limits, Role};
 use crate::portal::Portal;
 use crate::portal::sessions::Session;
 
@@ -99,8 +99,10 @@ pub(super) async fn issue(State(portal): Shared, request: Request) -> Response {
 fn banner(portal: &Portal, session: &Session, issued: &Value) -> Response {
     let items = [("Client id", "client_id"), ("Password", "password"), ("x-api-key", "api_key")];
     let items = items.map(|(name, member)| (name.to_owned(), text(issued, member))).into();
-    let curl = "curl -u \"$CLIENT_ID:$PASSWORD\" -H \"x-api-key: $API_KEY\" -d grant_type=client_credentials \\\n  \
-        https://GATEWAY/oauth/token";
+    let curl = format!(
+        "curl -u \"$CLIENT_ID:$PASSWORD\" -H \"x-api-key: $API_KEY\" -d grant_type=client_credentials \\\n  {}",
+        portal.control.offered.token_url()
+    );
     let about = "Hand them to whoever builds the integration, over a way that you trust. They cannot be shown again; \
         `Rotate` makes new ones.";
     let id = text(issued, "id");
@@ -108,11 +110,8 @@ fn banner(portal: &Portal, session: &Session, issued: &Value) -> Response {
     let download = plain_form("", "/credentials/env", "Download as .env").fields(hidden);
     let done = plain_form("", &format!("/credentials/{id}/stored"), "Done")
         .field(Field::of("checkbox", "stored", "I have stored them").value("yes"));
-    let blocks = vec![
-        Block::Secrets { about: about.into(), items, more: Some(curl.into()) },
-        Block::Form(download),
-        Block::Form(done),
-    ];
+    let blocks =
+        vec![Block::Secrets { about: about.into(), items, more: Some(curl) }, Block::Form(download), Block::Form(done)];
     portal.page(session, "Credential set issued", "/credentials", blocks).answer(StatusCode::OK)
 }
 
@@ -132,10 +131,7 @@ pub(super) async fn env(State(portal): Shared, request: Request) -> Response {
         return (StatusCode::UNPROCESSABLE_ENTITY, "these are no secrets of a credential set").into_response();
     };
     let lines = ENV.map(|(name, member)| format!("{name}={}\n", asked.text(member)));
-    let name = format!("attachment; filename=\"{id}.env\"");
-    let Ok(name) = HeaderValue::from_str(&name) else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
-    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
-    ([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, name)], lines.concat()).into_response()
+    super::api::file("text/plain; charset=utf-8", &format!("{id}.env"), lines.concat())
 }
 
 pub(super) async fn show(State(portal): Shared, Path(id): Path<String>, request: Request) -> Response {
@@ -161,6 +157,9 @@ async fn shown(portal: &Portal, session: &Session, id: &str, error: Option<Contr
         Ok(set) => {
             title = text(&set, "name");
             blocks.extend(facts(&set));
+            blocks.push(limits(portal, &set));
+            let href = format!("/api?credential={id}");
+            blocks.push(Block::Links(vec![Link { href, text: "What it may call".to_owned(), here: false }]));
             if let Ok(id) = id_of(id) {
                 blocks.push(tokens(portal, session, id).await);
             }
@@ -195,6 +194,13 @@ fn facts(set: &Value) -> Vec<Block> {
         ]));
     }
     blocks
+}
+
+/// How much the set may ask for, by itself or as the configuration says.
+fn limits(portal: &Portal, set: &Value) -> Block {
+    let own = set.get("limits").and_then(|limits| serde_json::from_value::<Limits>(limits.clone()).ok());
+    let limits = serde_json::to_value(portal.control.offered.rate_limits.of_credential(own)).unwrap_or_default();
+    Block::Facts(super::client_home::limits("Limits", &limits))
 }
 
 async fn tokens(portal: &Portal, session: &Session, id: CredentialId) -> Block {

@@ -12,8 +12,7 @@ use serde_json::Value;
 use super::chart::{Chart, Given};
 use super::ui::{Block, Cell, Link, Tone};
 use super::{Shared, items, refusal, text};
-use crate::control::{AuditQuery, Command, SetOrder, SetQuery};
-use crate::domain::Role;
+use crate::control::{AuditQuery, Command, ControlError, SetOrder, SetQuery};
 use crate::portal::Portal;
 use crate::portal::figures::Count;
 use crate::portal::sessions::Session;
@@ -28,9 +27,15 @@ pub(super) async fn show(State(portal): Shared, request: Request) -> Response {
         Ok(session) => session,
         Err(response) => return response,
     };
-    let blocks = match session.user.user.authority.role() {
-        Role::Client => of_client(&portal, &session).await,
-        Role::Admin | Role::Operator | Role::Auditor => of_staff(&portal, &session).await,
+    let blocks = match session.client() {
+        None => of_staff(&portal, &session).await,
+        Some(account) => {
+            let name = portal.control.directory.snapshot().account(account).map(|account| account.name.clone());
+            match name {
+                Some(name) => super::client_home::blocks(&portal, &session, name).await,
+                None => vec![refusal(&ControlError::not_found("your account is gone"))],
+            }
+        }
     };
     portal.page(&session, "Overview", "/", blocks).live("/").answer(StatusCode::OK)
 }
@@ -132,8 +137,8 @@ async fn sets(portal: &Portal, session: &Session, title: &str, query: SetQuery) 
 }
 
 /// Requests and how long they took, of the last hour by minute and of the last day by hour.
-async fn charts(portal: &Arc<Portal>, session: &Session) -> Vec<Block> {
-    let known = portal.figures(&session.caller()).await;
+pub(super) async fn charts(portal: &Arc<Portal>, session: &Session) -> Vec<Block> {
+    let known = portal.figures(&session.caller(), session.client()).await;
     let name = |at: &Timestamp| at.to_string().replace('T', " ");
     let requests = |caption: &str, unit: &str, counts: &BTreeMap<Timestamp, Count>| {
         let parts = [("served", "served"), ("failed", "not served by the ERP"), ("denied", "denied")];
@@ -188,19 +193,6 @@ async fn charts(portal: &Arc<Portal>, session: &Session) -> Vec<Block> {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a time of a request, in a chart")]
 fn tenths(millis: f64) -> u64 {
     (millis.max(0.0) * 10.0) as u64
-}
-
-async fn of_client(portal: &Arc<Portal>, session: &Session) -> Vec<Block> {
-    let sets = match portal.run(session, Command::CredentialList { account: None }).await {
-        Ok(sets) => sets,
-        Err(error) => return vec![refusal(&error)],
-    };
-    let mut blocks = vec![super::credential_list::table("Credential sets", &sets)];
-    let query = Box::new(AuditQuery { last: 10, ..AuditQuery::default() });
-    if let Ok(rows) = portal.run(session, Command::AuditSearch(query)).await {
-        blocks.push(super::audit::table(portal, session, "Your last requests", &rows, "There was no request yet."));
-    }
-    blocks
 }
 
 pub(super) async fn doctor(State(portal): Shared, request: Request) -> Response {

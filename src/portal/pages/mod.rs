@@ -1,17 +1,20 @@
 //! The pages: each asks for operations as everybody else does, and shows the answer.
 
 mod accounts;
+mod api;
 mod audit;
 mod audit_export;
 mod audit_tail;
 mod chain;
 mod chart;
+mod client_home;
 mod credential_list;
 mod credentials;
 mod draft_findings;
 mod draft_form;
 mod drafts;
 mod entry;
+mod guide;
 mod home;
 mod me;
 mod moment;
@@ -79,6 +82,7 @@ pub(super) fn routes(portal: Arc<Portal>) -> Router {
         .route("/credentials/issue", get(credentials::ask).post(credentials::issue))
         .route("/credentials/env", post(credentials::env))
         .route("/credentials/{id}", get(credentials::show))
+        .route("/credentials/{id}/openapi.json", get(api::openapi))
         .route("/credentials/{id}/{act}", post(credentials::act))
         .route("/kill-switch", get(switches::show))
         .route("/kill-switch/engage", post(switches::engage))
@@ -99,6 +103,9 @@ pub(super) fn routes(portal: Arc<Portal>) -> Router {
         .route("/policies/draft/{act}", post(drafts::act))
         .route("/policies/versions", get(versions::list))
         .route("/policies/versions/{hash}", get(versions::show))
+        .route("/api", get(api::show))
+        .route("/guide", get(guide::show))
+        .route("/guide/{sample}", get(guide::sample))
         .route("/endpoints", get(reach::endpoints))
         .route("/endpoints/{id}", get(reach::endpoint))
         .route("/grants", get(reach::grants))
@@ -265,6 +272,8 @@ const MENU: &[((&str, &str), &[Role])] = &[
     (("/", "Overview"), &[Admin, Operator, Auditor, Client]),
     (("/accounts", "Accounts"), &[Admin, Operator, Auditor]),
     (("/credentials", "Credential sets"), &[Admin, Operator, Auditor, Client]),
+    (("/api", "API"), &[Client]),
+    (("/guide", "Guide"), &[Client]),
     (("/policies", "Policies"), &[Admin, Operator, Auditor]),
     (("/endpoints", "Endpoints"), &[Admin, Operator, Auditor]),
     (("/grants", "Grants"), &[Admin, Operator, Auditor]),
