@@ -21,6 +21,7 @@ mod audit_rows;
 mod backup;
 mod bodies;
 mod browser;
+mod browser_clients;
 mod browser_flows;
 mod browser_policies;
 mod command_line;

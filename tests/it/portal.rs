@@ -433,6 +433,13 @@ fn a_client_finds_its_own_and_nothing_of_others_and_a_session_is_no_key() {
     for target in ["/accounts", "/accounts/globex", "/kill-switch", "/doctor"] {
         assert!(matches!(browser.get(target).status, 403 | 404), "{target}");
     }
+    // Not even a form that it may not send names what is not for it.
+    let form = [("account", "acme"), ("name", "mine"), ("grants", "order-reader")];
+    let refused = browser.post("/credentials/issue", &form);
+    let names = [browser.get("/credentials/issue"), refused];
+    for page in names {
+        assert!(page.status == 403 && !page.text().contains("order-writer"), "{}", page.text());
+    }
     let rows = scene.gateway.audit("change", 1);
     let row = rows.iter().find(|row| row["path"] == "globex").expect("a row of the other's account");
     let row = row["id"].as_str().expect("an id").to_owned();
@@ -449,7 +456,7 @@ fn a_client_finds_its_own_and_nothing_of_others_and_a_session_is_no_key() {
 }
 
 /// The pages and forms that the portal has, as its routes say: a page that is added is among them.
-fn routes() -> Vec<(bool, String)> {
+pub(crate) fn routes() -> Vec<(bool, String)> {
     let text = include_str!("../../src/portal/pages/mod.rs");
     let route = |line: &str| {
         let (path, handlers) = line.trim().strip_prefix(".route(\"")?.split_once("\", ")?;

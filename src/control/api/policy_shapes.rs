@@ -33,14 +33,8 @@ const CALLABLE: Members = &[
     ("stopped", Flag),
 ];
 
-const OPENAPI_DOCUMENT: Members = &[
-    ("openapi", Text),
-    ("info", Any),
-    ("servers", Any),
-    ("security", Any),
-    ("paths", Any),
-    ("components", Any),
-];
+const OPENAPI_DOCUMENT: Members =
+    &[("openapi", Text), ("info", Any), ("servers", Any), ("security", Any), ("paths", Any), ("components", Any)];
 
 const HOURS: Members = &[
     ("name", Text),

@@ -7,16 +7,24 @@ use serde_json::Value;
 
 use super::ui::{Block, Cell, Field, Form, Link, Tone, see};
 use super::{Asked, Shared, form_of, items, parsed, plain_form, proof, proven, refusal, status_of, text, when};
-use crate::control::{Bounds, Command, ControlError, NewSet};
+use crate::control::{Bounds, Command, ControlError, NewSet, Operation};
 use crate::domain::{CredentialId, IssuedKind, IssuedSecret, Limits, Role};
 use crate::portal::Portal;
 use crate::portal::sessions::Session;
 
+/// What the page is called on which a set is issued.
+const ISSUE: &str = "Issue a credential set";
 /// So many live tokens are shown.
 const MOST_TOKENS: usize = 50;
 
 fn id_of(text: &str) -> Result<CredentialId, ControlError> {
     text.parse().map_err(|_| ControlError::not_found(format!("there is no credential set `{text}`")))
+}
+
+/// Whether this role may carry the operation out.
+fn may(session: &Session, operation: &str) -> bool {
+    let role = session.user.user.authority.role();
+    Operation::named(operation).is_some_and(|operation| operation.audience.includes(role))
 }
 
 pub(super) async fn ask(State(portal): Shared, request: Request) -> Response {
@@ -27,8 +35,14 @@ pub(super) async fn ask(State(portal): Shared, request: Request) -> Response {
 }
 
 async fn asking(portal: &Portal, session: &Session, error: Option<ControlError>) -> Response {
+    // SECURITY: the form names accounts and policies, which are not for everybody.
+    let allowed = may(session, "credential-issue");
+    let error = error.or_else(|| (!allowed).then(|| ControlError::forbidden("only an administrator may issue a set")));
     let status = error.as_ref().map_or(StatusCode::OK, status_of);
     let mut blocks: Vec<Block> = error.iter().map(refusal).collect();
+    if !allowed {
+        return portal.page(session, ISSUE, "/credentials", blocks).answer(status);
+    }
     let accounts = portal.run(session, Command::AccountList).await.unwrap_or_default();
     let names = items(&accounts).iter().map(|account| text(account, "name"));
     let policies = portal.control.policies.current();
@@ -48,7 +62,7 @@ async fn asking(portal: &Portal, session: &Session, error: Option<ControlError>)
         .field(Field::of("text", "expires_at", "Ends").optional().hint("As in 2027-01-01T00:00:00Z; never if empty"))
         .fields(proof(portal, session));
     blocks.push(Block::Form(form));
-    portal.page(session, "Issue a credential set", "/credentials", blocks).answer(status)
+    portal.page(session, ISSUE, "/credentials", blocks).answer(status)
 }
 
 /// A set as the form describes it.
