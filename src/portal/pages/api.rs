@@ -64,22 +64,16 @@ async fn shown(portal: &Portal, session: &Session, asked: &Asked) -> Result<Vec<
     Ok(blocks)
 }
 
-/// When something may be called, in words.
-fn hours(endpoint: &Value) -> (String, Option<Tone>) {
+/// Whether something may be called now, and until when that is so.
+fn hours(endpoint: &Value) -> [Cell; 2] {
     let is = |member: &str| endpoint.get(member).and_then(Value::as_bool).unwrap_or_default();
-    if is("stopped") {
-        return ("stopped by an operator".to_owned(), Some(Tone::Bad));
-    }
-    if is("always") {
-        return ("open at any hour".to_owned(), None);
-    }
-    let changes = when(endpoint, "changes_at");
-    match (is("open"), changes.is_empty()) {
-        (true, true) => ("open".to_owned(), None),
-        (true, false) => (format!("open until {changes}"), None),
-        (false, true) => ("closed".to_owned(), Some(Tone::Warn)),
-        (false, false) => (format!("closed until {changes}"), Some(Tone::Warn)),
-    }
+    let (state, tone) = match (is("stopped"), is("open")) {
+        (true, _) => ("stopped by an operator", Some(Tone::Bad)),
+        (false, true) => ("open", None),
+        (false, false) => ("closed", Some(Tone::Warn)),
+    };
+    let until = if is("always") { "at any hour".to_owned() } else { when(endpoint, "changes_at") };
+    [Cell::toned(state, tone), Cell::text(if is("stopped") { String::new() } else { until })]
 }
 
 fn remarks(endpoint: &Value) -> String {
@@ -100,12 +94,13 @@ fn remarks(endpoint: &Value) -> String {
 fn listed(portal: &Portal, chosen: &str, asked: &Asked, answer: &Value) -> Vec<Block> {
     let endpoints = items(answer.get("items").unwrap_or_default());
     let row = |endpoint: &Value| {
-        let (hours, tone) = hours(endpoint);
+        let [now, until] = hours(endpoint);
         vec![
             Cell::text(text(endpoint, "id")),
             Cell::text(text(endpoint, "methods")),
             Cell::text(text(endpoint, "path")),
-            Cell::toned(hours, tone),
+            now,
+            until,
             Cell::text(text(endpoint, "schedules")),
             Cell::text(remarks(endpoint)),
         ]
@@ -117,7 +112,7 @@ fn listed(portal: &Portal, chosen: &str, asked: &Asked, answer: &Value) -> Vec<B
     };
     let table = Block::Table {
         caption: format!("Endpoints of {}: {}", text(answer, "name"), text(answer, "total")),
-        columns: ["Endpoint", "Methods", "Path", "Now", "Schedules", "Remarks"].map(str::to_owned).into(),
+        columns: ["Endpoint", "Methods", "Path", "Now", "Until", "Schedules", "Remarks"].map(str::to_owned).into(),
         rows: endpoints.iter().map(row).collect(),
         empty: empty.to_owned(),
     };
@@ -131,7 +126,7 @@ fn listed(portal: &Portal, chosen: &str, asked: &Asked, answer: &Value) -> Vec<B
     blocks.push(hours_of(answer));
     if !endpoints.is_empty() {
         blocks.push(Block::Heading("Examples".to_owned()));
-        blocks.push(Block::Lines(endpoints.iter().flat_map(|endpoint| example(portal, endpoint)).collect()));
+        blocks.push(Block::Lines(endpoints.iter().map(|endpoint| example(portal, endpoint)).collect()));
     }
     let link = |href: String, text: &str| Link { href, text: text.to_owned(), here: false };
     blocks.push(Block::Links(vec![
@@ -162,7 +157,7 @@ pub(super) fn hours_of(answer: &Value) -> Block {
 }
 
 /// A line that calls an endpoint.
-fn example(portal: &Portal, endpoint: &Value) -> Vec<String> {
+fn example(portal: &Portal, endpoint: &Value) -> String {
     let offered = &portal.control.offered;
     let method = items(endpoint.get("methods").unwrap_or_default()).first().map(super::plain).unwrap_or_default();
     let verb = if method == "GET" { String::new() } else { format!(" -X {method}") };
@@ -173,7 +168,7 @@ fn example(portal: &Portal, endpoint: &Value) -> Vec<String> {
     };
     let key = if offered.api_key { " -H \"x-api-key: $API_KEY\"" } else { "" };
     let url = format!("{}{}", offered.base(), text(endpoint, "path"));
-    vec![format!("curl{verb} -H \"Authorization: Bearer $TOKEN\"{key}{body} '{url}'   # {}", text(endpoint, "id"))]
+    format!("curl{verb} -H \"Authorization: Bearer $TOKEN\"{key}{body} '{url}'   # {}", text(endpoint, "id"))
 }
 
 pub(super) async fn openapi(State(portal): Shared, Path(id): Path<String>, request: Request) -> Response {

@@ -215,7 +215,7 @@ fn matrix(asked: &Asked, answer: &Value) -> Vec<Block> {
             .to_owned(),
     )];
     blocks.push(Block::Table {
-        caption: format!("Credential sets and what their grants give: {} sets", text(answer, "total")),
+        caption: format!("Credential sets and what their grants give: {}", text(answer, "total")),
         columns,
         rows: sets.iter().map(|set| row(set, shown, left)).collect(),
         empty: "No credential set fits.".into(),
