@@ -141,8 +141,8 @@ pub(super) fn callable<'s>(holder: &Holder<'_>, now: &Now<'s>) -> Vec<Callable<'
     all
 }
 
-/// SECURITY: the ERP is not looked into: whoever searches would learn its name.
-fn fits(endpoint: &Endpoint, text: Option<&str>) -> bool {
+/// Whether an endpoint says this to clients. SECURITY: the ERP is not looked into: who searches would learn its name.
+pub(super) fn says(endpoint: &Endpoint, text: Option<&str>) -> bool {
     let Some(text) = text else { return true };
     let text = text.to_lowercase();
     let holds = |part: &str| part.to_lowercase().contains(&text);
@@ -168,7 +168,7 @@ impl Control {
         let mut found = callable(&holder, &now);
         let schedules: BTreeSet<ScheduleName> =
             found.iter().flat_map(|callable| callable.openness.schedules.iter().cloned()).collect();
-        found.retain(|callable| fits(callable.endpoint, text));
+        found.retain(|callable| says(callable.endpoint, text));
         let total = found.len();
         let rows = found.into_iter().map(|callable| (callable.endpoint.id().to_string(), callable)).collect();
         let (found, next) = page(rows, after, last)?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::callable::says;
 use super::part::size;
 use super::proposal::only;
 use super::{Control, ControlError, Result};
@@ -205,13 +206,8 @@ fn row(holder: &Holder<'_>, giving: &mut Giving<'_>, policies: &PolicySet, now: 
 }
 
 fn fits(endpoint: &Endpoint, text: Option<&str>) -> bool {
-    let Some(text) = text else { return true };
-    let text = text.to_lowercase();
-    let holds = |part: &str| part.to_lowercase().contains(&text);
-    holds(endpoint.id().as_str())
-        || holds(endpoint.path())
-        || holds(endpoint.upstream().as_str())
-        || endpoint.methods().iter().any(|method| method.eq_ignore_ascii_case(&text))
+    let of_upstream = |text: &str| endpoint.upstream().as_str().contains(&text.to_lowercase());
+    says(endpoint, text) || text.is_some_and(of_upstream)
 }
 
 fn told(endpoint: &Endpoint) -> Value {

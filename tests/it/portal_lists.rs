@@ -36,7 +36,9 @@ fn credential_sets_are_found_by_words_state_end_and_use_and_sorted() {
     };
     gateway.set_api_key("erp-key-of-lists");
     let till = issue("acme", "Till", None);
+    gateway.clock.advance(Duration::from_mins(1));
     let shop = issue("acme", "shop", Some(200));
+    gateway.clock.advance(Duration::from_mins(1));
     issue("globex", "import", Some(120));
     for _ in 0..100 {
         gateway.clock.advance(day);
