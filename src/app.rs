@@ -5,6 +5,7 @@ mod beside;
 mod record;
 pub mod restore;
 mod settings;
+mod start_error;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -12,85 +13,28 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderName;
-
-use crate::audit::{AuditError, Auditor};
-use crate::config::{self, Config, ConfigErrors};
+use crate::audit::Auditor;
+use crate::config::{self, Config};
 use crate::control::{
-    AdminSocket, Backups, Control, KeyKeeper, ListenError, Offered, OpsListener, PortalListener, SocketError,
-    SocketRoles, Watched,
+    AdminSocket, Backups, Control, KeyKeeper, Offered, OpsListener, PortalListener, SocketRoles, Watched,
 };
 use crate::directory::Directory;
 use crate::domain::{Clock, Entropy, UpstreamName};
 use crate::gate::{Gate, GateParts};
 use crate::policy::{PolicyStore, Watcher};
 use crate::portal::PortalRules;
-use crate::proxy::{self, BindError, BoundListener, Gateway, PeerError, Peers, PingoraTransport, ServerError, Stop};
-use crate::secrets::{AppKey, AppKeyError, DeriveError, HashingError, KeyRing, PasswordHasher};
-use crate::store::{Store, StoreError, StoreLock};
+use crate::proxy::{self, BoundListener, Gateway, PeerError, Peers, PingoraTransport, Pulse, Stop};
+use crate::secrets::{AppKey, KeyRing, PasswordHasher};
+use crate::service_manager::Inherited;
+use crate::store::{Store, StoreLock};
 use crate::token::TokenEndpoint;
-use crate::upstream::{NobodyIsTold, SessionEvents, Sessions, StoreVault, VaultError};
+use crate::upstream::{NobodyIsTold, SessionEvents, Sessions, StoreVault};
 
 pub use abandon::abandon_key;
+pub use start_error::StartError;
 
 use beside::{Beside, Listeners, watch};
 use record::Recorder;
-
-/// Why the gateway does not start. Each says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The configuration.
-    #[error(transparent)]
-    Config(#[from] ConfigErrors),
-    /// The policies.
-    #[error("{0}")]
-    Policies(crate::policy::yaml::Problems),
-    /// The `APP_KEY` cannot be read.
-    #[error(transparent)]
-    KeyFile(#[from] config::AppKeyError),
-    /// The `APP_KEY` is no key.
-    #[error(transparent)]
-    Key(#[from] AppKeyError),
-    /// A key cannot be derived.
-    #[error(transparent)]
-    Derive(#[from] DeriveError),
-    /// The state database.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The audit database.
-    #[error(transparent)]
-    Audit(#[from] AuditError),
-    /// The parameters of password hashing.
-    #[error(transparent)]
-    Hashing(#[from] HashingError),
-    /// An upstream's certificate authority.
-    #[error(transparent)]
-    Peer(#[from] PeerError),
-    /// The secrets at the upstreams.
-    #[error("the secrets at the upstreams cannot be read: {0}")]
-    Vault(#[from] VaultError),
-    /// A listener.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// The admin socket.
-    #[error(transparent)]
-    Socket(#[from] SocketError),
-    /// The listeners for the admin API, and for liveness, readiness and metrics.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    /// The `APP_KEY` is not lost.
-    #[error("the APP_KEY given opens the databases: nothing is lost, and nothing was changed")]
-    KeyNotLost,
-    /// The `server` section.
-    #[error(transparent)]
-    Server(#[from] ServerError),
-    /// An endpoint leads to an upstream that is not configured.
-    #[error("endpoint `{0}` leads to upstream `{1}`, which the configuration does not have")]
-    UnknownUpstream(String, UpstreamName),
-    /// A rule forces a header that the session of an upstream sets.
-    #[error("rule `{0}` forces the header `{1}`, which the session of upstream `{2}` sets; one of them must go")]
-    HeaderOfSession(String, HeaderName, UpstreamName),
-}
 
 /// What the outside world gives: time and randomness.
 #[derive(Debug, Clone)]
@@ -249,6 +193,14 @@ impl App {
     /// # Errors
     /// Whatever keeps the gateway from starting; nothing listens then.
     pub fn build(config: &Config, world: &World) -> Result<Self, StartError> {
+        Self::build_on(config, world, Inherited::default())
+    }
+
+    /// The same on sockets that were handed over, where they fit.
+    ///
+    /// # Errors
+    /// As [`App::build`].
+    pub fn build_on(config: &Config, world: &World, mut inherited: Inherited) -> Result<Self, StartError> {
         let core = Core::open(config, world)?;
         check_policies(config, &core.control.policies)?;
         let outbound = core.outbound(config, world)?;
@@ -264,12 +216,23 @@ impl App {
             Arc::clone(&world.entropy),
             settings::token_rules(config),
         ));
-        let listeners: Vec<_> =
-            config.gateway.listen.iter().map(|address| BoundListener::bind(*address)).collect::<Result<_, _>>()?;
+        let given = &mut inherited;
+        let listeners: Vec<_> = config
+            .gateway
+            .listen
+            .iter()
+            .map(|address| BoundListener::bind(*address, given))
+            .collect::<Result<_, _>>()?;
         let admin = AdminSocket::bind(&config.admin.socket)?;
-        let ops = config.ops.listen.iter().map(|address| OpsListener::bind(*address)).collect::<Result<_, _>>()?;
-        let portal =
-            config.portal.listen.iter().map(|address| PortalListener::bind(*address)).collect::<Result<_, _>>()?;
+        let ops =
+            config.ops.listen.iter().map(|address| OpsListener::bind(*address, given)).collect::<Result<_, _>>()?;
+        let portal = config
+            .portal
+            .listen
+            .iter()
+            .map(|address| PortalListener::bind(*address, given))
+            .collect::<Result<_, _>>()?;
+        inherited.close_unclaimed();
         let watcher = config.policies.watch.then(|| watch(&control)).flatten();
         let gateway = Gateway::new(gate, tokens, peers, Arc::clone(&world.entropy), settings::proxy_settings(config));
         Ok(Self {
@@ -333,8 +296,9 @@ impl App {
         let watched = Watched::new(Arc::clone(&control), move || stop.is_wanted());
         let listeners =
             Listeners { admin: self.admin, roles: self.roles, ops: self.ops, portal: self.portal, pages: self.pages };
-        let beside = Beside::new(Arc::clone(&control), listeners, watched, self.keep);
-        let ran = proxy::run(&self.server.to_yaml(), self.gateway, self.listeners, beside, self.stop);
+        let pulse = Pulse::new();
+        let beside = Beside::new(Arc::clone(&control), listeners, watched, self.keep, pulse.clone());
+        let ran = proxy::run(&self.server.to_yaml(), self.gateway, self.listeners, beside, self.stop, pulse);
         record::stopped(&control);
         control.auditor.stop();
         control.keep_anchor();

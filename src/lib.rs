@@ -18,6 +18,7 @@ pub mod upstream;
 pub mod gate;
 pub mod relay;
 pub mod token;
+pub mod service_manager;
 pub mod proxy;
 pub mod control;
 pub mod portal;

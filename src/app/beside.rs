@@ -13,6 +13,8 @@ use crate::audit::{WriterState, run_sink};
 use crate::control::{AdminSocket, Control, OpsListener, PortalListener, SocketRoles, Watched};
 use crate::policy::Watcher;
 use crate::portal::{Portal, PortalRules};
+use crate::proxy::Pulse;
+use crate::service_manager;
 
 /// What runs in the same process: the admin socket, the ops listeners, the watch over the audit writer, the sinks of audit
 /// records, housekeeping.
@@ -22,6 +24,7 @@ pub(super) struct Beside {
     listeners: Mutex<Option<Listeners>>,
     /// How long audit rows are kept; `None` for ever.
     keep: Option<Duration>,
+    pulse: Pulse,
 }
 
 /// What is bound and waits to be served.
@@ -34,8 +37,14 @@ pub(super) struct Listeners {
 }
 
 impl Beside {
-    pub(super) fn new(control: Arc<Control>, listeners: Listeners, watched: Watched, keep: Option<Duration>) -> Self {
-        Self { control, watched, listeners: Mutex::new(Some(listeners)), keep }
+    pub(super) fn new(
+        control: Arc<Control>,
+        listeners: Listeners,
+        watched: Watched,
+        keep: Option<Duration>,
+        pulse: Pulse,
+    ) -> Self {
+        Self { control, watched, listeners: Mutex::new(Some(listeners)), keep, pulse }
     }
 }
 
@@ -69,6 +78,7 @@ impl BackgroundService for Beside {
                 }
             });
         }
+        aside.spawn(tell_service_manager(self.pulse.clone()));
         aside.spawn(watch_writer(Arc::clone(&self.control)));
         let control = Arc::clone(&self.control);
         aside.spawn_blocking(move || control.resume_key_rotation());
@@ -93,6 +103,21 @@ impl BackgroundService for Beside {
         if let Some(sessions) = &self.control.sessions {
             sessions.shut_down().await;
         }
+    }
+}
+
+/// Says that the gateway serves, and from then on that it is alive: where the threads that serve clients hang, it falls
+/// silent and is started again.
+async fn tell_service_manager(pulse: Pulse) {
+    service_manager::ready("serving");
+    let Some(patience) = service_manager::watchdog() else { return };
+    loop {
+        if pulse.age() < patience / 2 {
+            service_manager::alive();
+        } else {
+            log::error!("the threads that serve clients have done nothing for {:?}", pulse.age());
+        }
+        tokio::time::sleep(patience / 4).await;
     }
 }
 

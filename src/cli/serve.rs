@@ -11,9 +11,11 @@ use crate::config::{Config, Sources};
 use crate::domain::Actor;
 use crate::policy::PolicyStore;
 use crate::proxy::Signals;
+use crate::service_manager::Inherited;
 use crate::telemetry;
 
 pub(super) fn serve(sources: &Sources, arguments: &Serve) -> Result<ExitCode, Failure> {
+    let inherited = Inherited::take().map_err(Failure::other)?;
     let config = Config::load(sources).map_err(Failure::invalid)?;
     telemetry::init(&config.log).map_err(Failure::other)?;
     forbid_core_dumps()?;
@@ -21,7 +23,7 @@ pub(super) fn serve(sources: &Sources, arguments: &Serve) -> Result<ExitCode, Fa
         app::migrate(&config).map_err(Failure::other)?;
     }
     let signals = Signals::register().map_err(Failure::other)?;
-    let app = App::build(&config, &world()).map_err(Failure::other)?;
+    let app = App::build_on(&config, &world(), inherited).map_err(Failure::other)?;
     let control = Arc::clone(app.control());
     let reload = move || control.reload(Some(&Actor::System));
     signals.handle(app.stop(), reload).map_err(Failure::other)?;

@@ -3,6 +3,8 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
+use crate::service_manager::Inherited;
+
 /// A listener cannot be had.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on `{address}` (`{setting}`): {source}; is another process using it?")]
@@ -20,11 +22,14 @@ pub(super) struct Bound {
 }
 
 impl Bound {
-    /// Binds the address, which this setting named. Port 0 lets the system choose.
-    pub(super) fn bind(address: SocketAddr, setting: &'static str) -> Result<Self, ListenError> {
+    /// Binds the address, which this setting named, or takes the socket that was handed over. Port 0 lets the system choose.
+    pub(super) fn bind(
+        address: SocketAddr,
+        setting: &'static str,
+        inherited: &mut Inherited,
+    ) -> Result<Self, ListenError> {
         let failed = |source| ListenError { address, setting, source };
-        let listener = TcpListener::bind(address).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
+        let listener = inherited.listen(address).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         Ok(Self { listener, address })
     }

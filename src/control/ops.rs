@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 use super::listener::{Bound, ListenError};
 use super::{Control, metrics};
 use crate::audit::WriterState;
+use crate::service_manager::Inherited;
 
 /// How long the store may take to answer.
 const STORE_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
@@ -99,8 +100,8 @@ impl OpsListener {
     ///
     /// # Errors
     /// When the address is taken or not ours.
-    pub fn bind(address: SocketAddr) -> Result<Self, ListenError> {
-        Bound::bind(address, "ops.listen").map(Self)
+    pub fn bind(address: SocketAddr, inherited: &mut Inherited) -> Result<Self, ListenError> {
+        Bound::bind(address, "ops.listen", inherited).map(Self)
     }
 
     /// Where it listens.

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use super::listener::{Bound, ListenError};
+use crate::service_manager::Inherited;
 
 /// A bound listener.
 #[derive(Debug)]
@@ -14,8 +15,8 @@ impl PortalListener {
     ///
     /// # Errors
     /// When the address is taken or not ours.
-    pub fn bind(address: SocketAddr) -> Result<Self, ListenError> {
-        Bound::bind(address, "portal.listen").map(Self)
+    pub fn bind(address: SocketAddr, inherited: &mut Inherited) -> Result<Self, ListenError> {
+        Bound::bind(address, "portal.listen", inherited).map(Self)
     }
 
     /// Where it listens.

@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,6 +14,7 @@ use pingora_core::protocols::{ALPN, Stream};
 use pingora_core::server::ShutdownWatch;
 use tokio::time::Instant;
 
+use super::drain::Drain;
 use super::head_watch::{HeadWatch, Seen, WatchedStream};
 use super::unread::{Unread, UnreadRows};
 
@@ -82,13 +83,13 @@ impl HeadTimer {
 pub(super) struct Limited<A> {
     inner: Arc<A>,
     limits: ConnectionLimits,
-    open: Arc<AtomicUsize>,
+    drain: Arc<Drain>,
     rows: UnreadRows,
 }
 
 impl<A> Limited<A> {
-    pub(super) fn new(inner: A, limits: ConnectionLimits, rows: UnreadRows) -> Self {
-        Self { inner: Arc::new(inner), limits, open: Arc::new(AtomicUsize::new(0)), rows }
+    pub(super) fn new(inner: A, limits: ConnectionLimits, rows: UnreadRows, drain: Arc<Drain>) -> Self {
+        Self { inner: Arc::new(inner), limits, drain, rows }
     }
 }
 
@@ -101,19 +102,11 @@ enum Ended {
     Overdue,
 }
 
-struct Open(Arc<AtomicUsize>);
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 #[async_trait]
 impl<A: ServerApp + Send + Sync + 'static> ServerApp for Limited<A> {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let already_open = self.open.fetch_add(1, Ordering::Relaxed);
-        let _open = Open(Arc::clone(&self.open));
+        let open = self.drain.opened();
+        let already_open = open.others();
         let client = address_of(&stream);
         if already_open >= self.limits.connections {
             self.rows.leave(Unread::TooMany(already_open), client, &Seen::default());
@@ -146,6 +139,7 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Limited<A> {
     }
 
     async fn cleanup(&self) {
+        self.drain.linger().await;
         self.inner.cleanup().await;
     }
 }

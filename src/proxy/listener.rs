@@ -1,16 +1,21 @@
 //! Listeners that are bound before Pingora starts.
 //!
 //! Pingora retries a failing bind in a task and goes on without a listener. Binding first makes it a start-up error,
-//! lets tests use port 0, and leaves room for sockets handed over by systemd.
+//! lets tests use port 0, and sockets that were handed over serve on.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::IntoRawFd;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use pingora_core::apps::ServerApp;
 use pingora_core::server::{ListenFds, ShutdownWatch};
 use pingora_core::services::Service as PingoraService;
 use pingora_core::services::listening::Service;
+
+use super::drain::{Drain, Pulse};
+use super::server::Stop;
+use crate::service_manager::Inherited;
 
 /// A listener cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -28,14 +33,13 @@ pub struct BoundListener {
 }
 
 impl BoundListener {
-    /// Binds the address. Port 0 lets the system choose.
+    /// Binds the address, or takes the socket that was handed over. Port 0 lets the system choose.
     ///
     /// # Errors
     /// When the address is taken or not ours.
-    pub fn bind(address: SocketAddr) -> Result<Self, BindError> {
+    pub fn bind(address: SocketAddr, inherited: &mut Inherited) -> Result<Self, BindError> {
         let failed = |source| BindError { address, source };
-        let listener = TcpListener::bind(address).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
+        let listener = inherited.listen(address).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         Ok(Self { listener, address })
     }
@@ -51,20 +55,29 @@ impl BoundListener {
 pub(super) struct Prebound<A> {
     service: Service<A>,
     listeners: Vec<BoundListener>,
+    stop: Stop,
+    drain: Arc<Drain>,
+    pulse: Pulse,
 }
 
 impl<A: ServerApp + Send + Sync + 'static> Prebound<A> {
-    pub(super) fn new(mut service: Service<A>, listeners: Vec<BoundListener>) -> Self {
+    pub(super) fn new(
+        mut service: Service<A>,
+        listeners: Vec<BoundListener>,
+        stop: Stop,
+        drain: Arc<Drain>,
+        pulse: Pulse,
+    ) -> Self {
         for listener in &listeners {
             service.add_tcp(&listener.address.to_string());
         }
-        Self { service, listeners }
+        Self { service, listeners, stop, drain, pulse }
     }
 }
 
 #[async_trait]
 impl<A: ServerApp + Send + Sync + 'static> PingoraService for Prebound<A> {
-    async fn start_service(&mut self, fds: Option<ListenFds>, shutdown: ShutdownWatch, listeners_per_fd: usize) {
+    async fn start_service(&mut self, fds: Option<ListenFds>, _: ShutdownWatch, listeners_per_fd: usize) {
         // Pingora looks sockets up by the text they were added under and binds what it does not find.
         if let Some(fds) = &fds {
             for listener in self.listeners.drain(..) {
@@ -74,7 +87,13 @@ impl<A: ServerApp + Send + Sync + 'static> PingoraService for Prebound<A> {
             log::error!("Pingora gave no table of sockets; the gateway cannot listen");
             return;
         }
-        PingoraService::start_service(&mut self.service, fds, shutdown, listeners_per_fd).await;
+        tokio::spawn(self.pulse.clone().beat());
+        // Pingora says that it stops when nothing may be in progress any more; accepting ends as soon as it is wanted.
+        let watch = self.stop.watch();
+        if !*watch.borrow() {
+            PingoraService::start_service(&mut self.service, fds, watch, listeners_per_fd).await;
+        }
+        self.drain.accepts_no_more();
     }
 
     fn name(&self) -> &str {

@@ -2,6 +2,7 @@
 
 mod body;
 mod connection;
+mod drain;
 mod failure;
 mod head_watch;
 mod held;
@@ -34,6 +35,7 @@ use crate::token::TokenEndpoint;
 
 use received::Received;
 
+pub use drain::Pulse;
 pub use listener::{BindError, BoundListener};
 pub use peer::{PeerError, Peers, check_authorities};
 pub use server::{ServerError, Signals, Stop, run};

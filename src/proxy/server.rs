@@ -17,9 +17,11 @@ use tokio::sync::watch;
 
 use super::Gateway;
 use super::connection::{ConnectionLimits, Limited};
+use super::drain::{Drain, Pulse};
 use super::listener::{BoundListener, Prebound};
 use super::peer::HealthChecks;
 use super::unread::UnreadRows;
+use crate::service_manager;
 
 /// The server section of the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +51,11 @@ impl Stop {
     #[must_use]
     pub fn is_wanted(&self) -> bool {
         *self.0.borrow()
+    }
+
+    /// Turns true when the server is to stop.
+    pub(super) fn watch(&self) -> watch::Receiver<bool> {
+        self.0.subscribe()
     }
 
     async fn wanted(&self) {
@@ -120,7 +127,8 @@ impl Signals {
 
 /// Runs the gateway on the listeners until `stop` says otherwise.
 ///
-/// `beside` runs in the same process (the admin socket, the policy watcher) on a runtime of its own.
+/// `beside` runs in the same process (the admin socket, the policy watcher) on a runtime of its own; `pulse` beats as
+/// long as the proxy's threads do their work.
 ///
 /// # Errors
 /// When Pingora does not take the `server` section.
@@ -130,6 +138,7 @@ pub fn run(
     listeners: Vec<BoundListener>,
     beside: impl BackgroundService + Send + Sync + 'static,
     stop: Stop,
+    pulse: Pulse,
 ) -> Result<(), ServerError> {
     let configuration = configuration(server_section)?;
     let grace = Duration::from_secs(configuration.grace_period_seconds.unwrap_or(10));
@@ -146,6 +155,7 @@ pub fn run(
         entropy: Arc::clone(&gateway.entropy),
     };
     let in_flight = Arc::clone(&gateway.in_flight);
+    let drain = Arc::new(Drain::default());
     let stopping = Arc::clone(&gateway.stopping);
     let mut proxy = HttpProxy::new(gateway, Arc::clone(&server.configuration));
     proxy.handle_init_modules();
@@ -158,14 +168,14 @@ pub fn run(
         keep_alive: downstream.keep_alive,
         connections: downstream.connections,
     };
-    let mut service = Service::new("gateway".to_owned(), Limited::new(proxy, limits, rows));
+    let mut service = Service::new("gateway".to_owned(), Limited::new(proxy, limits, rows, Arc::clone(&drain)));
     service.threads = Some(threads);
-    server.add_service(Prebound::new(service, listeners));
+    server.add_service(Prebound::new(service, listeners, stop.clone(), Arc::clone(&drain), pulse));
     server.add_service(background_service("beside", beside));
     if let Some(checks) = checks {
         server.add_service(background_service("health checks", checks));
     }
-    server.run(RunArgs { shutdown_signal: Box::new(Shutdown { stop, in_flight, stopping, grace }) });
+    server.run(RunArgs { shutdown_signal: Box::new(Shutdown { stop, in_flight, drain, stopping, grace }) });
     Ok(())
 }
 
@@ -174,12 +184,13 @@ pub(super) fn configuration(server_section: &serde_yaml::Value) -> Result<Server
     serde_yaml::from_value(server_section.clone()).map_err(|error| ServerError::Configuration(error.to_string()))
 }
 
-/// Waits for the wish to stop, then for the exchanges in progress.
+/// Waits for the wish to stop, then until every connection has ended.
 ///
 /// Pingora's own graceful stop sleeps for the whole grace period even when nothing is in progress.
 struct Shutdown {
     stop: Stop,
     in_flight: Arc<AtomicUsize>,
+    drain: Arc<Drain>,
     stopping: Arc<AtomicBool>,
     grace: Duration,
 }
@@ -189,12 +200,8 @@ impl ShutdownSignalWatch for Shutdown {
     async fn recv(&self) -> ShutdownSignal {
         self.stop.wanted().await;
         self.stopping.store(true, Ordering::Relaxed);
-        let drained = async {
-            while self.in_flight.load(Ordering::Acquire) > 0 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        if tokio::time::timeout(self.grace, drained).await.is_err() {
+        service_manager::stopping();
+        if tokio::time::timeout(self.grace, self.drain.is_over()).await.is_err() {
             let left = self.in_flight.load(Ordering::Acquire);
             log::warn!("{left} exchanges were cut off after {} s of grace", self.grace.as_secs());
         }

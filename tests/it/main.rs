@@ -27,6 +27,7 @@ mod browser_policies;
 mod command_line;
 mod corpus;
 mod explain;
+mod handover;
 mod faults;
 mod fuzz_corpus;
 mod gate;

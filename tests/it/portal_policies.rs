@@ -425,7 +425,6 @@ fn the_matrix_says_what_each_grant_really_gives() {
 
 /// 2,000 endpoints, 40 policies, 10,000 sets.
 #[test]
-#[expect(clippy::disallowed_methods, reason = "how long a page takes")]
 fn pages_stay_small_where_there_is_much() {
     const SETS: u32 = 10_000;
     let erp = Recorder::answering("application/json", &[], b"[]");

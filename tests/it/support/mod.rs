@@ -11,5 +11,6 @@ pub(crate) mod process;
 pub(crate) mod recorder;
 pub(crate) mod sap;
 pub(crate) mod secrets;
+pub(crate) mod service_manager;
 pub(crate) mod tryton;
 pub(crate) mod wire;
