@@ -55,5 +55,6 @@ mod sinks;
 mod stats;
 mod token;
 mod token_rows;
+mod systemd;
 mod tryton;
 mod upstreams;
