@@ -10,6 +10,9 @@
     reason = "a bench that cannot go on must fail, prints what it found, and measures time"
 )]
 
+#[path = "common/trail.rs"]
+mod trail;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,6 +24,8 @@ use erp_access::audit::{
 };
 use erp_access::domain::{AccountId, Actor, Clock as _, CredentialId, RequestId, SystemClock, SystemEntropy, TokenId};
 use erp_access::secrets::{AppKey, KeyRing};
+
+use trail::{Spread, fill};
 
 /// Rows written each second while searches run.
 const RATE: u64 = 2000;
@@ -62,44 +67,12 @@ fn id(table: u64, number: u64) -> [u8; 16] {
     (u128::from(table) << 64 | u128::from(number)).to_be_bytes()
 }
 
-/// Rows of 1,000 accounts with five credential sets each, 100,000 tokens, and a request id of the client for each.
-fn fill(file: &Path, rows: u64) {
-    let database = rusqlite::Connection::open(file).expect("opened");
-    let step = 500_000;
-    for from in (0..rows).step_by(step) {
-        let to = (from + 500_000).min(rows);
-        database
-            .execute_batch(&format!(
-                "BEGIN;
-                 WITH RECURSIVE n(n) AS (SELECT {from} UNION ALL SELECT n + 1 FROM n WHERE n + 1 < {to}),
-                      r AS (SELECT n, abs(random()) AS a, abs(random()) AS b FROM n)
-                 INSERT INTO decision
-                 SELECT 2 * n + 1, unhex(printf('%032x', n)), 'relay', 1700000000000000 + n * 500,
-                        'order-' || n, 'credential:' || (a % 5000), unhex(printf('%016x%016x', 1, a % 1000)),
-                        unhex(printf('%016x%016x', 2, a % 5000)), unhex(printf('%016x%016x', 3, b % 100000)),
-                        '10.' || (b % 8) || '.' || (a % 250) || '.' || (b % 250), 'GET', '/v1/orders/' || n, NULL,
-                        'orders.read', 'order-reader', 'read', NULL, 1, 'allowed', NULL, NULL,
-                        '[[\"request\",\"allowed\",\"one meaning\"],[\"authentication\",\"allowed\",\"token\"],[\"policy\",\"allowed\",\"order-reader/read\"]]',
-                        NULL, NULL, 'bench', 1, 'open', 'none', NULL, zeroblob(16)
-                   FROM r;
-                 WITH RECURSIVE n(n) AS (SELECT {from} UNION ALL SELECT n + 1 FROM n WHERE n + 1 < {to})
-                 INSERT INTO outcome
-                 SELECT 2 * n + 2, 2 * n + 1, 1700000000000000 + n * 500, 'completed', 200, NULL, NULL, '10.0.0.1:443',
-                        CASE WHEN n % 1000 = 0 THEN 500 ELSE 200 END, 1, n % 90000, n % 80000, 0, 512, NULL, NULL,
-                        zeroblob(16)
-                   FROM n;
-                 INSERT INTO seal SELECT 2 * {to}, 2 * {from} + 1, 0, zeroblob(4), zeroblob(32), zeroblob(32);
-                 COMMIT;"
-            ))
-            .expect("filled");
-    }
-}
-
 fn search(rows: u64) {
     let folder = tempfile::tempdir().expect("a folder");
     drop(open(folder.path()));
     let started = Instant::now();
-    fill(&folder.path().join("audit.db"), rows);
+    let spread = Spread { rows, from: 1_700_000_000_000_000, step: 500, accounts: 1000, sets: 5000 };
+    fill(&folder.path().join("audit.db"), &spread);
     println!("{rows} rows built in {:.0?}", started.elapsed());
     let auditor = open(folder.path());
     let started = Instant::now();

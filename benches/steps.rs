@@ -137,7 +137,7 @@ impl Scene {
             raw_target: b"/v1/things0/42?x=1",
             headers: &self.headers,
         };
-        let asked = Asked { id, head, client: None, tls: false, now };
+        let asked = Asked { id, head, client: None, tls: None, now };
         let admission = self.runtime.block_on(self.gate.admit(asked, &mut NoBody));
         drop(black_box(admission.unwrap_or_else(|denial| panic!("{denial:?}"))));
     }

@@ -2,6 +2,7 @@
 
 mod abandon;
 mod beside;
+mod listeners;
 mod record;
 pub mod restore;
 mod settings;
@@ -34,6 +35,7 @@ pub use abandon::abandon_key;
 pub use start_error::StartError;
 
 use beside::{Beside, Listeners, watch};
+use listeners::Shown;
 use record::Recorder;
 
 /// What the outside world gives: time and randomness.
@@ -89,6 +91,7 @@ impl Core {
             offered: Arc::new(Offered::by(&config.gateway)),
             key_ring,
             keys: Arc::new(KeyKeeper::new(config.app_key.clone())),
+            certificates: Arc::default(),
             backups: Arc::new(Backups::new(config.store.backups.clone())),
             hasher: Arc::new(hasher),
             clock: Arc::clone(&world.clock),
@@ -206,7 +209,9 @@ impl App {
         let outbound = core.outbound(config, world)?;
         let gate = core.gate(config, world, &outbound);
         let Outbound { sessions, peers } = outbound;
-        let control = Arc::new(core.control.with_gate(sessions, Arc::clone(&gate)));
+        let shown = Shown::read(config)?;
+        let control = core.control.with_gate(sessions, Arc::clone(&gate));
+        let control = Arc::new(Control { certificates: shown.served(), ..control });
         let tokens = Arc::new(TokenEndpoint::new(
             Arc::clone(&control.directory),
             Arc::clone(&control.key_ring),
@@ -216,22 +221,10 @@ impl App {
             Arc::clone(&world.entropy),
             settings::token_rules(config),
         ));
-        let given = &mut inherited;
-        let listeners: Vec<_> = config
-            .gateway
-            .listen
-            .iter()
-            .map(|address| BoundListener::bind(*address, given))
-            .collect::<Result<_, _>>()?;
+        let listeners = shown.gateway(config, &mut inherited)?;
         let admin = AdminSocket::bind(&config.admin.socket)?;
-        let ops =
-            config.ops.listen.iter().map(|address| OpsListener::bind(*address, given)).collect::<Result<_, _>>()?;
-        let portal = config
-            .portal
-            .listen
-            .iter()
-            .map(|address| PortalListener::bind(*address, given))
-            .collect::<Result<_, _>>()?;
+        let ops = listeners::ops(config, &mut inherited)?;
+        let portal = shown.portal(config, &mut inherited)?;
         inherited.close_unclaimed();
         let watcher = config.policies.watch.then(|| watch(&control)).flatten();
         let gateway = Gateway::new(gate, tokens, peers, Arc::clone(&world.entropy), settings::proxy_settings(config));
@@ -327,11 +320,12 @@ pub fn check_policies(config: &Config, policies: &PolicyStore) -> Result<(), Sta
     Ok(())
 }
 
-/// Reads the certificates and keys of all upstreams, and says what is wrong with them.
+/// Reads the certificates and keys of all upstreams and listeners, and says what is wrong with them.
 ///
 /// # Errors
 /// When one of them cannot be used.
 pub fn check_certificates(config: &Config, world: &World) -> Result<(), StartError> {
+    Shown::read(config)?;
     let nobody: Arc<dyn SessionEvents> = Arc::new(NobodyIsTold);
     Ok(peers(config, &world.clock, &nobody).map(drop)?)
 }

@@ -19,6 +19,7 @@ pub mod gate;
 pub mod relay;
 pub mod token;
 pub mod service_manager;
+pub mod tls;
 pub mod proxy;
 pub mod control;
 pub mod portal;

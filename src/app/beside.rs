@@ -149,6 +149,7 @@ async fn housekeeping(control: &Arc<Control>, keep: Option<Duration>) {
             control.remove_ended_overrides();
             control.remove_ended_kill_switches();
             control.look_after_rotations();
+            control.renew_certificates();
             control.forget_old_keys();
             control.copy_changes();
             control.auditor.write_folded();

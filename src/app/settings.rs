@@ -1,5 +1,7 @@
 //! From what the configuration says to what each part wants to know.
 
+use http::HeaderValue;
+
 use crate::audit::{self, AuditSettings, QueueSettings, Redactor};
 use crate::config::{self, Config};
 use crate::directory::CutInFlight;
@@ -9,6 +11,7 @@ use crate::proxy::{Downstream, Settings};
 use crate::relay::PublicUrl;
 use crate::secrets::HashingSettings;
 use crate::store::{self, StoreSettings};
+use crate::tls::CertificateFiles;
 use crate::token::TokenRules;
 
 pub(super) fn redactor(config: &Config) -> Redactor {
@@ -83,9 +86,20 @@ pub(super) fn gate_rules(config: &Config) -> GateRules {
     }
 }
 
+pub(super) fn certificate_files(tls: &config::ListenTls) -> Vec<CertificateFiles> {
+    let files = tls.certificates.iter().cloned();
+    files.map(|files| CertificateFiles { chain: files.chain_file, key: files.key_file }).collect()
+}
+
 pub(super) fn portal_rules(config: &Config) -> PortalRules {
     let settings = &config.portal;
-    PortalRules { idle: settings.idle, absolute: settings.absolute, trusted_proxies: settings.trusted_proxies.clone() }
+    PortalRules {
+        idle: settings.idle,
+        absolute: settings.absolute,
+        trusted_proxies: settings.trusted_proxies.clone(),
+        tls: settings.tls.is_some(),
+        hsts: settings.tls.as_ref().and_then(hsts),
+    }
 }
 
 pub(super) fn token_rules(config: &Config) -> TokenRules {
@@ -95,6 +109,12 @@ pub(super) fn token_rules(config: &Config) -> TokenRules {
         attempts_per_client: config.tokens.attempts_per_client,
         attempts_per_address: config.tokens.attempts_per_address,
     }
+}
+
+/// What clients over TLS are told: how long they shall use nothing else.
+pub(super) fn hsts(tls: &config::ListenTls) -> Option<HeaderValue> {
+    let seconds = tls.hsts?.as_secs();
+    HeaderValue::try_from(format!("max-age={seconds}")).ok()
 }
 
 pub(super) fn proxy_settings(config: &Config) -> Settings {
@@ -109,6 +129,7 @@ pub(super) fn proxy_settings(config: &Config) -> Settings {
         introspect_path: beside_token("introspect"),
         public_url: config.gateway.public_url.as_ref().map(|url| PublicUrl::new(&url.to_string())),
         trusted_proxies: config.gateway.trusted_proxies.clone(),
+        hsts: config.gateway.tls.as_ref().and_then(hsts),
         preview_bytes: size(config.audit.preview_bytes),
         downstream: Downstream {
             head: limits.header_timeout,

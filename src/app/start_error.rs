@@ -44,6 +44,9 @@ pub enum StartError {
     /// The secrets at the upstreams.
     #[error("the secrets at the upstreams cannot be read: {0}")]
     Vault(#[from] VaultError),
+    /// Certificates that are shown to clients.
+    #[error("{0}")]
+    Certificates(String),
     /// A listener.
     #[error(transparent)]
     Bind(#[from] BindError),

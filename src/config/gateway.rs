@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 use super::decode::{Choice, Section, Wrong};
 use super::scalar;
+use super::tls::ListenTls;
 use super::tree::Node;
 use crate::domain;
 
@@ -18,6 +19,10 @@ use crate::domain;
 pub struct Gateway {
     /// Addresses to listen on. Never empty.
     pub listen: Vec<SocketAddr>,
+    /// Addresses to listen on without TLS, wherever they are.
+    pub plain_listen: Vec<SocketAddr>,
+    /// TLS on `listen`.
+    pub tls: Option<ListenTls>,
     /// How clients call us from outside; `None` where the Host of a request decides.
     pub public_url: Option<PublicUrl>,
     /// The path of the token endpoint.
@@ -132,8 +137,11 @@ pub struct Limits {
 
 impl Gateway {
     pub(super) fn read(section: &Section<'_, '_>) -> Self {
+        let tls = section.optional_section("tls", ListenTls::read);
         Self {
-            listen: read_listen(section),
+            listen: read_listen(section, tls.is_some()),
+            plain_listen: section.list("plain_listen", Vec::new(), shown, address),
+            tls,
             public_url: section.optional("public_url", PublicUrl::to_string, public_url),
             token_path: section.value("token_path", "/oauth/token".to_owned(), String::clone, own_path),
             api_key_on_relay: section.choice("api_key_on_relay", ApiKeyOnRelay::Optional),
@@ -230,9 +238,22 @@ impl Limits {
     }
 }
 
-fn read_listen(section: &Section<'_, '_>) -> Vec<SocketAddr> {
+fn shown(address: &SocketAddr) -> String {
+    scalar::quoted(&address.to_string())
+}
+
+/// SECURITY: tokens and secrets travel here, so without TLS only this machine may reach it, but where that is asked for.
+fn read_listen(section: &Section<'_, '_>, tls: bool) -> Vec<SocketAddr> {
     let default = vec![SocketAddr::from(([127, 0, 0, 1], 8080))];
-    let listen = section.list("listen", default, |address| scalar::quoted(&address.to_string()), address);
+    let listen = section.list("listen", default, shown, |node| {
+        let found = address(node)?;
+        if tls || found.ip().is_loopback() {
+            return Ok(found);
+        }
+        let help = "secrets would travel in the clear: say `gateway.tls`, or name it in `gateway.plain_listen` where a proxy \
+            with TLS is in front";
+        Err(Wrong::new("is not an address of this machine alone, and there is no TLS").with_help(help))
+    });
     if listen.is_empty() && !section.has_items("listen") {
         section.wrong("listen", Wrong::new("names no address to listen on"));
     }

@@ -26,6 +26,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod texts;
+mod tls;
 mod tokens;
 mod tree;
 mod upstream;
@@ -50,6 +51,7 @@ pub use secret_file::{SecretFileError, read_secret_file};
 pub use server::Server;
 pub use sinks::{Sink, SinkProtocol, SinkStart, SinkTls};
 pub use texts::Origin;
+pub use tls::{ListenCertificate, ListenTls};
 pub use tokens::{PasswordHashing, Tokens};
 pub use upstream::{
     ApplicationError, Balance, Connections, Ejection, HealthCheck, HttpVersion, Upstream, UpstreamPeer,

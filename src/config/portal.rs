@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::decode::{Section, Wrong};
 use super::gateway::{address, network};
 use super::scalar;
+use super::tls::ListenTls;
 use super::tree::Node;
 
 /// The listener for the pages, and for the admin API with operator keys.
@@ -15,6 +16,8 @@ use super::tree::Node;
 pub struct Portal {
     /// Addresses to listen on; empty where there is no such listener.
     pub listen: Vec<SocketAddr>,
+    /// TLS on them.
+    pub tls: Option<ListenTls>,
     /// The proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// A session that is not used for so long ends.
@@ -27,8 +30,16 @@ impl Portal {
     pub(super) fn read(section: &Section<'_, '_>) -> Self {
         let shown = |address: &SocketAddr| scalar::quoted(&address.to_string());
         let (minute, hour) = (Duration::from_mins(1), Duration::from_hours(1));
+        let tls = section.optional_section("tls", ListenTls::read);
+        let safe = tls.is_some();
         Self {
-            listen: section.list("listen", Vec::new(), shown, on_loopback),
+            listen: section.list(
+                "listen",
+                Vec::new(),
+                shown,
+                |node| if safe { address(node) } else { on_loopback(node) },
+            ),
+            tls,
             trusted_proxies: section.list(
                 "trusted_proxies",
                 Vec::new(),
@@ -41,13 +52,12 @@ impl Portal {
     }
 }
 
-/// SECURITY: keys travel on this listener and it has no TLS of its own, so only this machine may reach it.
+/// SECURITY: keys and passwords travel on this listener, so without TLS only this machine may reach it.
 fn on_loopback(node: &Node) -> Result<SocketAddr, Wrong> {
     let found = address(node)?;
     if found.ip().is_loopback() {
         return Ok(found);
     }
-    let help =
-        "operator keys would travel in the clear: listen on 127.0.0.1 or [::1] and put a proxy with TLS in front";
+    let help = "operator keys would travel in the clear: say `portal.tls`, or listen on 127.0.0.1 or [::1] behind a proxy with TLS";
     Err(Wrong::new("is not an address of this machine alone").with_help(help))
 }

@@ -76,6 +76,7 @@ impl Control {
         self.examine_sets(&mut findings);
         self.examine_operator_keys(&mut findings);
         self.examine_upstreams(&mut findings);
+        self.examine_certificates(&mut findings);
         self.examine_audit(&mut findings);
         self.examine_keys(&mut findings)?;
         self.examine_ages(&mut findings)?;

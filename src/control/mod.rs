@@ -6,6 +6,7 @@ mod api;
 mod audit;
 mod backup;
 mod callable;
+mod certificates;
 mod caller;
 mod command;
 mod credentials;
@@ -66,6 +67,7 @@ use upstreams::{NewSecrets, Whose};
 pub use api::{Listing, SocketRoles, Wire, api_over_http, description, read_problem};
 pub use backup::{ArchiveError, Backups, Manifest, PARTS, Part, unpack};
 pub use caller::Caller;
+pub use certificates::Served;
 pub use command::{AuditQuery, Command};
 pub use doctor::{Finding, FindingState};
 pub use error::{ControlError, ErrorKind};
@@ -110,6 +112,8 @@ pub struct Control {
     pub key_ring: Arc<KeyRing>,
     /// Where the keys come from.
     pub keys: Arc<KeyKeeper>,
+    /// The certificates that the listeners show; none where nothing is served.
+    pub certificates: Arc<[Served]>,
     /// Where backups go.
     pub backups: Arc<Backups>,
     /// Hashes API passwords.

@@ -29,6 +29,7 @@ impl Control {
     /// There is a row where somebody asked for it, and where the watch over the files finds news.
     pub fn reload(&self, asked_by: Option<&Actor>) {
         let _ = self.take_policies_over(asked_by);
+        self.renew_certificates();
     }
 
     pub(super) fn take_policies_over(&self, asked_by: Option<&Actor>) -> ReloadReport {

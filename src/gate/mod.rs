@@ -120,10 +120,19 @@ pub struct Asked<'a> {
     pub head: Head<'a>,
     /// Where it came from, trusted proxies taken into account.
     pub client: Option<IpAddr>,
-    /// Whether the connection that brought it was TLS.
-    pub tls: bool,
+    /// What protects the connection that brought it; `None` where nothing does.
+    pub tls: Option<TlsInUse<'a>>,
     /// When it came.
     pub now: Timestamp,
+}
+
+/// What protects a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TlsInUse<'a> {
+    /// The version, as in `TLSv1.3`.
+    pub version: &'a str,
+    /// The cipher suite.
+    pub cipher: &'a str,
 }
 
 /// The body of a request that is still on its way.

@@ -115,7 +115,7 @@ fn decide(
         path: head.target().path(),
         query: head.target().query(),
         headers: Some(asked.head.headers),
-        tls: Some(asked.tls),
+        tls: Some(asked.tls.is_some()),
         client: asked.client,
         requester: Some(Requester::of(&known.account, &known.credential)),
         now: asked.now,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -20,6 +21,8 @@ const MINUTES: i64 = 60;
 const HOURS: i64 = 24;
 /// Of so many accounts figures are kept.
 const KEPT: usize = 500;
+/// How long a page waits for figures.
+const PATIENCE: Duration = Duration::from_millis(25);
 
 /// What was counted in an hour or a minute.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -59,7 +62,7 @@ impl Known {
 
 impl Portal {
     /// What is known now; where that is old, it is counted again for the next who asks. Who asks first after a start
-    /// or a pause waits a little, so that a small trail is shown at once.
+    /// or a pause waits a moment, so that a small trail is shown at once.
     pub(super) async fn figures(self: &Arc<Self>, caller: &Caller, whose: Whose) -> Known {
         let known = self.figures.known(whose);
         let now = self.control.clock.now();
@@ -71,7 +74,7 @@ impl Portal {
         if known.is_younger_than(STALE, now) {
             return known;
         }
-        let _ = tokio::time::timeout(std::time::Duration::from_millis(300), counted).await;
+        let _ = tokio::time::timeout(PATIENCE, counted).await;
         self.figures.known(whose)
     }
 

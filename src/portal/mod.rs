@@ -2,6 +2,7 @@
 
 mod figures;
 mod guard;
+mod incoming;
 mod pages;
 mod passwords;
 mod second_factor;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderValue, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use ipnet::IpNet;
@@ -25,6 +27,7 @@ use crate::domain::client_address;
 use crate::token::Throttle;
 
 use figures::Figures;
+use incoming::{Incoming, Peer};
 use second_factor::Waiting;
 use verification::Verification;
 
@@ -49,6 +52,10 @@ pub struct PortalRules {
     pub absolute: Duration,
     /// The proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether its listeners speak TLS.
+    pub tls: bool,
+    /// What clients over TLS are told of using TLS only.
+    pub hsts: Option<HeaderValue>,
 }
 
 /// What the pages work on.
@@ -93,7 +100,9 @@ impl Portal {
         // SECURITY: a session opens pages only; the API asks for an operator key.
         let routes = pages::routes(Arc::clone(&self)).merge(api_over_http(&self.control));
         let routes = routes.layer(from_fn_with_state(Arc::clone(&self), behind_proxies));
-        let service = routes.into_make_service_with_connect_info::<SocketAddr>();
+        let service = routes.into_make_service_with_connect_info::<Peer>();
+        let tls = listener.tls();
+        let incoming = Incoming::new(listener.into_tokio()?, tls)?;
         let forgetting = async {
             loop {
                 tokio::time::sleep(HOUSEKEEPING).await;
@@ -102,7 +111,7 @@ impl Portal {
             }
         };
         tokio::select! {
-            served = async { axum::serve(listener.into_tokio()?, service).await } => served,
+            served = async { axum::serve(incoming, service).await } => served,
             () = forgetting => Ok(()),
         }
     }
@@ -110,11 +119,15 @@ impl Portal {
 
 /// Whoever stands behind a trusted proxy is who is meant from here on.
 async fn behind_proxies(State(portal): State<Arc<Portal>>, mut request: Request, next: Next) -> Response {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
+    let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|ConnectInfo(Peer(peer))| *peer);
     if let Some(peer) = peer {
         let forwarded = request.headers().get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
         let client = client_address(peer.ip().to_canonical(), forwarded, &portal.rules.trusted_proxies);
         request.extensions_mut().insert(ConnectInfo(SocketAddr::new(client, peer.port())));
     }
-    next.run(request).await
+    let mut response = next.run(request).await;
+    if let Some(hsts) = &portal.rules.hsts {
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+    }
+    response
 }

@@ -9,9 +9,9 @@ use crate::domain::Code;
 use crate::gate::Denial;
 use crate::relay::{Answer, Exchange};
 
+use super::Gateway;
 use super::peer::NoAttempt;
 use super::service::Context;
-use super::{Gateway, respond};
 
 /// The ERP said that the session is gone.
 pub(super) const SESSION_LOST: ErrorType = ErrorType::Custom("erp_session_lost");
@@ -79,7 +79,7 @@ pub(super) async fn answer(gateway: &Gateway, session: &mut Session, error: &Err
     let answer = Answer::problem(exchange.admission.id(), &denial);
     let status = answer.status.as_u16();
     session.set_keepalive(None);
-    if let Err(error) = respond::send(session, answer).await {
+    if let Err(error) = gateway.send(session, answer).await {
         log::debug!("the client could not be told: {}", error.etype().as_str());
     }
     status

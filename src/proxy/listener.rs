@@ -13,9 +13,13 @@ use pingora_core::server::{ListenFds, ShutdownWatch};
 use pingora_core::services::Service as PingoraService;
 use pingora_core::services::listening::Service;
 
+use pingora_core::listeners::tls::TlsSettings;
+use pingora_core::tls::error::ErrorStack;
+
 use super::drain::{Drain, Pulse};
 use super::server::Stop;
 use crate::service_manager::Inherited;
+use crate::tls::Certificates;
 
 /// A listener cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +34,7 @@ pub struct BindError {
 pub struct BoundListener {
     listener: TcpListener,
     address: SocketAddr,
+    tls: Option<Arc<Certificates>>,
 }
 
 impl BoundListener {
@@ -41,7 +46,13 @@ impl BoundListener {
         let failed = |source| BindError { address, source };
         let listener = inherited.listen(address).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, address })
+        Ok(Self { listener, address, tls: None })
+    }
+
+    /// Shows these certificates; without, it is plain.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Arc<Certificates>>) -> Self {
+        Self { tls, ..self }
     }
 
     /// Where it listens.
@@ -67,11 +78,18 @@ impl<A: ServerApp + Send + Sync + 'static> Prebound<A> {
         stop: Stop,
         drain: Arc<Drain>,
         pulse: Pulse,
-    ) -> Self {
+    ) -> Result<Self, ErrorStack> {
         for listener in &listeners {
-            service.add_tcp(&listener.address.to_string());
+            let address = listener.address.to_string();
+            match &listener.tls {
+                Some(certificates) => {
+                    let settings = TlsSettings::from(certificates.acceptor()?);
+                    service.add_tls_with_settings(&address, None, settings);
+                }
+                None => service.add_tcp(&address),
+            }
         }
-        Self { service, listeners, stop, drain, pulse }
+        Ok(Self { service, listeners, stop, drain, pulse })
     }
 }
 

@@ -24,13 +24,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use http::HeaderValue;
 use ipnet::IpNet;
 use pingora_proxy::Session;
 
 use crate::audit::{Entry, Kind};
 use crate::domain::{Entropy, RequestId, UpstreamName};
 use crate::gate::{Admission, Asked, Denial, Gate};
-use crate::relay::PublicUrl;
+use crate::relay::{Answer, PublicUrl};
 use crate::token::TokenEndpoint;
 
 use received::Received;
@@ -54,6 +55,8 @@ pub struct Settings {
     pub public_url: Option<PublicUrl>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// What clients over TLS are told of using TLS only.
+    pub hsts: Option<HeaderValue>,
     /// Bytes of a body's preview.
     pub preview_bytes: usize,
     /// Time limits towards clients.
@@ -140,9 +143,19 @@ impl Gateway {
         self.gate.admit(asked, &mut body).await
     }
 
+    /// Sends an answer of our own.
+    async fn send(&self, session: &mut Session, answer: Answer) -> pingora_core::Result<()> {
+        respond::send(session, answer, self.hsts(session).cloned()).await
+    }
+
+    /// What is told over this connection of using TLS only.
+    fn hsts(&self, session: &Session) -> Option<&HeaderValue> {
+        self.settings.hsts.as_ref().filter(|_| is_tls(session))
+    }
+
     fn asked<'a>(&self, session: &Session, received: &'a Received, id: RequestId) -> Asked<'a> {
-        let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
-        Asked { id, head: received.head(), client: self.client_address(session), tls, now: self.gate.clock.now() }
+        let (client, now) = (self.client_address(session), self.gate.clock.now());
+        Asked { id, head: received.head(), client, tls: received.tls(), now }
     }
 
     /// Where the request came from: the nearest address that is not a trusted proxy.
@@ -160,4 +173,8 @@ impl Gateway {
         let row = Entry { kind, ..self.gate.refused_row(&asked, denial) };
         self.gate.auditor.leave_in_time(row).await;
     }
+}
+
+fn is_tls(session: &Session) -> bool {
+    session.digest().is_some_and(|digest| digest.ssl_digest.is_some())
 }

@@ -4,19 +4,23 @@
 //! both, so it must see them. (One repair cannot be seen from here: a raw space or control character in the target has
 //! become an escape before any filter runs. What is decided, relayed and recorded is then the escaped target.)
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header;
 use pingora::http::RequestHeader;
 use pingora_core::protocols::http::v1::server::HttpSession;
+use pingora_core::protocols::tls::SslDigest;
 use pingora_proxy::Session;
 
-use crate::gate::Head;
+use crate::gate::{Head, TlsInUse};
 
 /// A copy of the head of the request at hand.
 pub(super) struct Received {
     head: RequestHeader,
     /// The head's bytes, over HTTP/1.
     raw: Option<Bytes>,
+    tls: Option<Arc<SslDigest>>,
 }
 
 impl Received {
@@ -28,7 +32,8 @@ impl Received {
             // Put back, so that the gate sees both ways to tell where the body ends. Its value does not matter.
             let _ = head.insert_header(header::CONTENT_LENGTH, "0");
         }
-        Self { head, raw }
+        let tls = session.digest().and_then(|digest| digest.ssl_digest.clone());
+        Self { head, raw, tls }
     }
 
     /// The head as the gate wants to see it.
@@ -39,6 +44,11 @@ impl Received {
             raw_target: self.target(),
             headers: &self.head.headers,
         }
+    }
+
+    /// What protects the connection.
+    pub(super) fn tls(&self) -> Option<TlsInUse<'_>> {
+        self.tls.as_deref().map(|digest| TlsInUse { version: &digest.version, cipher: &digest.cipher })
     }
 
     fn target(&self) -> &[u8] {

@@ -29,6 +29,9 @@ pub enum ServerError {
     /// Pingora refuses it.
     #[error("the `server` section: {0}")]
     Configuration(String),
+    /// OpenSSL cannot serve.
+    #[error("TLS cannot be served: {0}")]
+    Tls(String),
 }
 
 /// Tells a running server to stop.
@@ -170,7 +173,8 @@ pub fn run(
     };
     let mut service = Service::new("gateway".to_owned(), Limited::new(proxy, limits, rows, Arc::clone(&drain)));
     service.threads = Some(threads);
-    server.add_service(Prebound::new(service, listeners, stop.clone(), Arc::clone(&drain), pulse));
+    let gateway = Prebound::new(service, listeners, stop.clone(), Arc::clone(&drain), pulse);
+    server.add_service(gateway.map_err(|error| ServerError::Tls(error.to_string()))?);
     server.add_service(background_service("beside", beside));
     if let Some(checks) = checks {
         server.add_service(background_service("health checks", checks));

@@ -18,7 +18,7 @@ use crate::upstream::{Loss, loss};
 use super::failure::{self, CUT, SESSION_LOST};
 use super::held::Held;
 use super::peer::{Attempts, Broken, NoAttempt};
-use super::{Gateway, connection, local, outgoing, respond};
+use super::{Gateway, connection, local, outgoing};
 
 /// The state of one exchange between Pingora's phases.
 #[derive(Debug)]
@@ -83,7 +83,7 @@ impl ProxyHttp for Gateway {
             return session.respond_error(500).await.map(|()| true);
         };
         if let Some(answer) = local::answer(self, session, id).await {
-            respond::send(session, answer).await?;
+            self.send(session, answer).await?;
             return Ok(true);
         }
         match self.admit(session, id).await {
@@ -92,7 +92,7 @@ impl ProxyHttp for Gateway {
                 Ok(false)
             }
             Err(denial) => {
-                respond::send(session, Answer::problem(id, &denial)).await?;
+                self.send(session, Answer::problem(id, &denial)).await?;
                 Ok(true)
             }
         }
@@ -172,6 +172,9 @@ impl ProxyHttp for Gateway {
     ) -> Result<()> {
         let exchange = admitted(&mut context.exchange)?;
         outgoing::response(response, exchange, &self.settings)?;
+        if let Some(hsts) = self.hsts(session) {
+            response.insert_header(http::header::STRICT_TRANSPORT_SECURITY, hsts)?;
+        }
         context.held = Held::of(session, response, &exchange.admission)?;
         Ok(())
     }

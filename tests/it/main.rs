@@ -56,5 +56,6 @@ mod stats;
 mod token;
 mod token_rows;
 mod systemd;
+mod tls;
 mod tryton;
 mod upstreams;

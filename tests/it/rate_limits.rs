@@ -225,9 +225,9 @@ fn requests_at_once_are_counted_over_all_sets_of_an_account_and_until_they_end()
     assert_eq!(gateway.row_of(&answer)["outcome"]["ended"], "completed");
     // Whoever breaks off gives the place back too.
     drop(begin(&second));
-    go.send(()).expect("sent");
     let rows = gateway.audit("relay", 4);
     assert_eq!(rows[0]["outcome"]["ended"], "aborted", "{:#}", rows[0]);
+    go.send(()).expect("sent");
     go.send(()).expect("sent");
     assert_eq!(gateway.get(&first, "/v1/customers").status, 200);
 }

@@ -85,7 +85,7 @@ impl Control {
             path: head.target().path(),
             query: head.target().query(),
             headers: Some(asked.head.headers),
-            tls: Some(asked.tls),
+            tls: Some(asked.tls.is_some()),
             client: asked.client,
             requester,
             now: asked.now,

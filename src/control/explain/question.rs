@@ -100,7 +100,7 @@ impl Control {
         };
         let now = question.at.unwrap_or_else(|| self.clock.now());
         let id = RequestId::new(now, &*self.entropy).map_err(ControlError::failed)?;
-        let asked = Asked { id, head, client: question.client, tls: false, now };
+        let asked = Asked { id, head, client: question.client, tls: None, now };
         let body = Bytes::from(body);
         let entry = gate.rehearse(asked, sender.id, &mut Whole(body.clone())).await;
         let granted = self.granted(question, &asked, gate.rules.head, &sender, &body);

@@ -44,13 +44,17 @@ async fn live(portal: &Portal, session: &Session) -> Vec<Block> {
     let findings = portal.run(session, Command::Doctor).await.unwrap_or_default();
     let count = |state: &str| items(&findings).iter().filter(|finding| text(finding, "state") == state).count();
     let in_use = items(&keys).first().map(|key| text(key, "key")).unwrap_or_default();
+    let listener = if portal.rules.tls { "TLS 1.2 and 1.3" } else { "loopback only; a proxy with TLS in front" };
+    let ends = control.certificates.iter().flat_map(|served| served.certificates.told());
+    let ends = ends.map(|told| format!("{} until {}", told.names.join(", "), told.ends_at));
     let facts = vec![
         ("Password hashing".to_owned(), format!("Argon2id {:?}", control.hasher)),
         ("APP_KEY in use".to_owned(), in_use),
         ("Former keys held".to_owned(), items(&keys).len().saturating_sub(1).to_string()),
+        ("Certificates".to_owned(), ends.collect::<Vec<_>>().join("; ")),
         ("Audit writer".to_owned(), text(&status, "audit")),
         ("Audit rows lost".to_owned(), text(&status, "audit_rows_lost")),
-        ("This listener".to_owned(), "loopback only; a proxy with TLS in front".to_owned()),
+        ("This listener".to_owned(), listener.to_owned()),
     ];
     let free = status.get("unrestricted_sets").map_or(0, |sets| items(sets).len());
     let row = |what: &str, found: usize| {

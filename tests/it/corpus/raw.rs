@@ -1,15 +1,16 @@
-//! `raw_requests.jsonl`: bytes on the wire, over plain HTTP/1.1.
+//! `raw_requests.jsonl`: bytes on the wire, over plain HTTP/1.1 and over TLS.
 
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use super::{judge, rows};
-use crate::support::gateway::Gateway;
+use crate::support::certificates::{Authority, Validity};
 use crate::support::http::{Connection, Response, find};
 use crate::support::recorder::{Recorded, Recorder};
+use crate::support::tunnel::Tunnel;
 
 #[expect(clippy::struct_excessive_bools, reason = "the rows of the corpus are written so")]
 #[derive(Deserialize)]
@@ -86,9 +87,9 @@ struct Seen {
     upstream: Vec<Recorded>,
 }
 
-fn run(row: &Row, gateway: &Gateway, erp: &Recorder, secrets: &Secrets) -> Seen {
+fn run(row: &Row, address: SocketAddr, erp: &Recorder, secrets: &Secrets) -> Seen {
     let bytes = bytes_of(row, secrets);
-    let mut connection = Connection::open(gateway.address);
+    let mut connection = Connection::open(address);
     let step = if row.split.as_deref() == Some("1-byte") { 1 } else { bytes.len().max(1) };
     for chunk in bytes.chunks(step) {
         if connection.send(chunk).is_err() {
@@ -193,10 +194,12 @@ fn request_faults(row: &Row, request: &Recorded) -> Vec<String> {
 #[test]
 fn every_request_of_the_corpus_is_relayed_whole_or_refused() {
     let erp = Recorder::start();
+    let authority = Authority::new("an authority");
     let gateway = super::path::setup(&erp)
         .gateway("  limits:\n    header_timeout: 1s\n    body_read_timeout: 1s\n")
         .config("tokens:\n  attempts_per_address: 1000\n")
-        .start();
+        .start_with_tls(&authority.issue("api.example", Validity::Now));
+    let tunnel = Tunnel::to(gateway.tls.expect("TLS is spoken"), &authority, "api.example");
     gateway.set_api_key("erp-side-key-1");
     let (own, other) = (gateway.issue("acme", &["corpus"]), gateway.issue("other", &["corpus"]));
     let token = gateway.token(&own);
@@ -210,12 +213,13 @@ fn every_request_of_the_corpus_is_relayed_whole_or_refused() {
     ]);
     let rows: Vec<Row> = rows(include_str!("../../corpus/raw_requests.jsonl"));
     let mut wrong = Vec::new();
-    for row in &rows {
-        let seen = run(row, &gateway, &erp, &secrets);
-        wrong.extend(faults(row, &seen).into_iter().map(|fault| format!("{}: {fault}", row.id)));
+    let over = [("plain", gateway.address), ("TLS", tunnel.address)];
+    for (row, (how, address)) in rows.iter().flat_map(|row| over.map(|over| (row, over))) {
+        let seen = run(row, address, &erp, &secrets);
+        wrong.extend(faults(row, &seen).into_iter().map(|fault| format!("{} over {how}: {fault}", row.id)));
         let healthy = gateway.get(&token, "/v1/orders").status;
         if healthy != 200 {
-            wrong.push(format!("{}: afterwards a plain request gets {healthy}", row.id));
+            wrong.push(format!("{} over {how}: afterwards a plain request gets {healthy}", row.id));
         }
         erp.take();
     }

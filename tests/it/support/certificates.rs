@@ -43,6 +43,10 @@ impl Authority {
         Self { issued: Issued { certificate: builder.build(), key } }
     }
 
+    pub(crate) fn certificate(&self) -> X509 {
+        self.issued.certificate.clone()
+    }
+
     pub(crate) fn issue(&self, name: &str, validity: Validity) -> Issued {
         let key = new_key();
         let mut builder = begin(name, &key, validity);

@@ -17,6 +17,7 @@ use erp_access::proxy::Stop;
 use erp_access::store::StoreError;
 use serde_json::Value;
 
+use super::certificates;
 use super::http::{self, Response};
 use super::secrets::Used;
 
@@ -132,6 +133,14 @@ impl Setup {
         }
     }
 
+    /// TLS with this certificate beside a plain listener.
+    pub(crate) fn start_with_tls(self, certificate: &certificates::Issued) -> Gateway {
+        let tls = "  plain_listen: [\"127.0.0.1:0\"]\n  tls:\n    certificates:\n      main: { chain_file: main.pem, key_file: main.key }\n";
+        let folder = self.gateway(tls).write();
+        certificate.write(folder.path(), "main");
+        Gateway::start(folder, ManualClock::at(OPEN.parse().expect("a time")))
+    }
+
     /// Starts a gateway on files of its own.
     pub(crate) fn start(self) -> Gateway {
         let folder = self.write();
@@ -170,6 +179,8 @@ impl Issued {
 /// A running gateway. It stops when dropped.
 pub(crate) struct Gateway {
     pub(crate) address: SocketAddr,
+    /// Where they speak TLS, where that is set up with a plain listener beside it.
+    pub(crate) tls: Option<SocketAddr>,
     /// Where it is watched over.
     pub(crate) ops: Option<SocketAddr>,
     /// Where operator keys open the admin API.
@@ -193,7 +204,9 @@ impl Gateway {
             app::migrate(&config)?;
             App::build(&config, &world)
         });
-        let (address, ops) = (app.addresses()[0], app.ops_addresses().first().copied());
+        let (addresses, ops) = (app.addresses(), app.ops_addresses().first().copied());
+        let address = *addresses.last().expect("an address");
+        let tls = addresses.first().copied().filter(|first| *first != address);
         let portal = app.portal_addresses().first().copied();
         let (control, stop) = (Arc::clone(app.control()), app.stop());
         let running = std::thread::spawn(move || app.run().expect("runs"));
@@ -201,6 +214,7 @@ impl Gateway {
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         Self {
             address,
+            tls,
             ops,
             portal,
             clock,

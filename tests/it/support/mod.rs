@@ -13,4 +13,5 @@ pub(crate) mod sap;
 pub(crate) mod secrets;
 pub(crate) mod service_manager;
 pub(crate) mod tryton;
+pub(crate) mod tunnel;
 pub(crate) mod wire;
