@@ -110,7 +110,7 @@ impl Auditor {
         if interrupted > 0 {
             log::warn!("{interrupted} relays of the last run had no outcome; their audit rows now say `interrupted`");
         }
-        let gauges = Arc::new(Gauges::default());
+        let gauges = Arc::new(Gauges::new());
         let (queue, jobs) = channel();
         let writer = Writer::new(jobs, pool.clone(), ledger, Arc::clone(&gauges), Arc::clone(&clock));
         let thread = std::thread::Builder::new()

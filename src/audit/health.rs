@@ -3,6 +3,10 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::histogram::{Durations, Histogram};
+use super::ledger::Record;
+use super::tally::{Counts, Tally};
+
 /// Upper bounds of the classes in which commits are counted, in microseconds; longer ones are in a class of their own.
 const BOUNDS: [u64; 8] = [1_000, 5_000, 10_000, 50_000, 100_000, 500_000, 1_000_000, 5_000_000];
 
@@ -24,7 +28,9 @@ pub struct WriterHealth {
     /// Rows for which there is room in all.
     pub capacity: usize,
     /// The commits since the start.
-    pub commits: Commits,
+    pub commits: Durations,
+    /// What was decided since the start, and how it ended.
+    pub counts: Counts,
 }
 
 /// Whether rows are written.
@@ -44,19 +50,8 @@ pub enum WriterState {
     },
 }
 
-/// How long commits took.
-#[derive(Debug, Clone, Default)]
-pub struct Commits {
-    /// How many took at most so long; the classes include each other.
-    pub within: Vec<(Duration, u64)>,
-    /// How many there were.
-    pub count: u64,
-    /// How long they took together.
-    pub sum: Duration,
-}
-
 /// What the writer thread tells the others. Moments are microseconds of the monotonic clock plus one; 0 is none.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Gauges {
     /// When the batch at hand was begun.
     writing_since: AtomicU64,
@@ -66,13 +61,12 @@ pub(super) struct Gauges {
     failures: AtomicU64,
     lost: AtomicU64,
     stalls: AtomicU64,
-    classes: [AtomicU64; BOUNDS.len()],
     /// When the last attempt ended.
     last_attempt: AtomicU64,
     /// Whether the writer was asked and has not answered yet.
     asked: AtomicBool,
-    commits: AtomicU64,
-    commit_micros: AtomicU64,
+    commits: Histogram,
+    tally: Tally,
     /// The last place in the trail.
     end: AtomicI64,
 }
@@ -89,6 +83,27 @@ pub(super) enum Turn {
 }
 
 impl Gauges {
+    pub(super) fn new() -> Self {
+        Self {
+            writing_since: AtomicU64::default(),
+            failing_since: AtomicU64::default(),
+            written: AtomicU64::default(),
+            failures: AtomicU64::default(),
+            lost: AtomicU64::default(),
+            stalls: AtomicU64::default(),
+            last_attempt: AtomicU64::default(),
+            asked: AtomicBool::default(),
+            commits: Histogram::new(&BOUNDS),
+            tally: Tally::new(),
+            end: AtomicI64::default(),
+        }
+    }
+
+    /// Counts what was written.
+    pub(super) fn count<'r>(&self, records: impl Iterator<Item = &'r Record>) {
+        records.for_each(|record| self.tally.take(record));
+    }
+
     /// An attempt to write begins.
     pub(super) fn begin(&self, now: Duration) {
         self.writing_since.store(moment(now), Ordering::Relaxed);
@@ -99,11 +114,7 @@ impl Gauges {
         let begun = self.ended(now);
         let took = moment(now).saturating_sub(begun);
         self.written.fetch_add(u64::try_from(records).unwrap_or(0), Ordering::Relaxed);
-        self.commits.fetch_add(1, Ordering::Relaxed);
-        self.commit_micros.fetch_add(took, Ordering::Relaxed);
-        if let Some((class, _)) = self.classes.iter().zip(BOUNDS).find(|(_, bound)| took <= *bound) {
-            class.fetch_add(1, Ordering::Relaxed);
-        }
+        self.commits.count(took);
         match self.failing_since.swap(0, Ordering::Relaxed) {
             0 => Turn::None,
             _ => Turn::WritesAgain,
@@ -162,16 +173,6 @@ impl Gauges {
     pub(super) fn health(&self, now: Duration, stalled_after: Duration, room: (usize, usize)) -> WriterHealth {
         let (in_use, capacity) = room;
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let mut sum = 0;
-        let within = self.classes.iter().zip(BOUNDS).map(|(class, bound)| {
-            sum += load(class);
-            (Duration::from_micros(bound), sum)
-        });
-        let commits = Commits {
-            within: within.collect(),
-            count: load(&self.commits),
-            sum: Duration::from_micros(load(&self.commit_micros)),
-        };
         WriterHealth {
             state: self.state(now, stalled_after),
             written: self.written(),
@@ -180,7 +181,8 @@ impl Gauges {
             stalls: load(&self.stalls),
             in_use,
             capacity,
-            commits,
+            commits: self.commits.read(),
+            counts: self.tally.read(),
         }
     }
 
@@ -218,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_writer_with_nothing_to_write_is_well_however_long() {
-        let gauges = Gauges::default();
+        let gauges = Gauges::new();
         assert_eq!(state(&gauges, 1_000_000), WriterState::Ok);
         gauges.begin(second(0));
         assert_eq!(gauges.committed(second(0), 1), Turn::None);
@@ -227,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_commit_that_does_not_return_stalls_the_writer() {
-        let gauges = Gauges::default();
+        let gauges = Gauges::new();
         gauges.begin(second(5));
         assert_eq!(state(&gauges, 14), WriterState::Ok);
         assert_eq!(state(&gauges, 15), WriterState::Stalled { since: LIMIT });
@@ -237,7 +239,7 @@ mod tests {
 
     #[test]
     fn failures_in_a_row_count_from_the_first_and_end_with_a_success() {
-        let gauges = Gauges::default();
+        let gauges = Gauges::new();
         gauges.begin(second(1));
         assert_eq!(gauges.failed(second(1)), Turn::FailsNow);
         gauges.begin(second(4));
@@ -251,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_writer_is_asked_once_and_only_when_nothing_was_tried_for_a_while() {
-        let gauges = Gauges::default();
+        let gauges = Gauges::new();
         gauges.begin(second(1));
         gauges.committed(second(1), 1);
         assert!(!gauges.may_ask(second(10), LIMIT));
@@ -264,7 +266,7 @@ mod tests {
 
     #[test]
     fn commits_are_counted_in_classes_that_include_each_other() {
-        let gauges = Gauges::default();
+        let gauges = Gauges::new();
         for micros in [500, 1_000, 1_001, 9_000_000] {
             gauges.begin(second(1));
             gauges.committed(second(1) + Duration::from_micros(micros), 2);

@@ -15,6 +15,7 @@ mod evidence;
 pub mod export;
 mod fold;
 mod health;
+mod histogram;
 mod index;
 mod ledger;
 mod probe;
@@ -27,6 +28,7 @@ mod row;
 mod sink;
 mod slot;
 mod stats;
+mod tally;
 mod verify;
 mod writer;
 
@@ -36,7 +38,8 @@ pub use checkpoint::Checkpoint;
 pub use database::{AUDIT_FORMAT, AuditError, AuditSettings, Synchronous};
 pub use entry::{Decision, End, Entry, Kind, Outcome, Step, Verdict};
 pub use evidence::{Anchor, PruneError};
-pub use health::{Commits, WriterHealth, WriterState};
+pub use health::{WriterHealth, WriterState};
+pub use histogram::Durations;
 pub use recorded::{Recorded, RecordedPart};
 pub use redact::{ContentDescription, Preview, PreviewCollector, RedactionLists, Redactor};
 pub use retention::Pruned;
@@ -44,6 +47,7 @@ pub use row::{Filter, Passed, Row, StoredOutcome};
 pub use sink::{Sink, SinkReport, SinkState, run as run_sink};
 pub use slot::{OpenRow, Slot};
 pub use stats::{Group, GroupKey, StatsBy};
+pub use tally::Counts;
 pub use verify::{Damage, Finding, Position, Progress};
 
 #[cfg(test)]

@@ -125,6 +125,7 @@ impl Writer {
                     Turn::WritesAgain => log::info!("audit rows are written again"),
                     Turn::None | Turn::FailsNow => {}
                 }
+                self.gauges.count(all.iter().map(|(record, _)| record));
                 drop(all);
                 for committed in acknowledged.into_iter().flatten() {
                     let _ = committed.send(Ok(()));

@@ -1,13 +1,16 @@
 //! The gateway's numbers in the text format of Prometheus, version 0.0.4. Labels take few values, all known beforehand.
 
+use std::collections::BTreeSet;
 use std::fmt::{Display, Write as _};
 
 use jiff::Timestamp;
 
-use super::Control;
-use crate::audit::{Commits, SinkReport, SinkState, WriterState};
+use super::{Control, Served};
+use crate::audit::{Durations, SinkReport, SinkState, WriterState};
+use crate::domain::Code;
 use crate::kill_switch::{KillSwitches, Scope};
 use crate::schedule::{Held, Overrides};
+use crate::upstream::{SessionState, SessionStatus};
 
 /// The media type of the text.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -24,7 +27,13 @@ pub(super) fn text(control: &Control) -> String {
     page.counter("audit_writer_stalls_total", "How often the audit writer has stalled.", audit.stalls);
     page.gauge("audit_queue_rows", "Rows for which room is taken.", "", audit.in_use);
     page.gauge("audit_queue_rows_capacity", "Rows for which there is room in all.", "", audit.capacity);
-    page.commits(&audit.commits);
+    page.histogram("audit_commit_seconds", "How long commits of audit records took.", &audit.commits);
+    let counts = &audit.counts;
+    page.by_code("decisions_total", "Decisions about requests to ERPs, as their rows say.", &counts.relays);
+    page.by_code("token_requests_total", "Answers to requests for tokens, as their rows say.", &counts.tokens);
+    page.by_code("relays_ended_total", "How requests that were let in ended, as their rows say.", &counts.ended);
+    page.histogram("gateway_seconds", "How long the gateway took for a request that was let in.", &counts.gateway);
+    page.histogram("upstream_seconds", "How long the ERP took for it.", &counts.upstream);
     let (failing, stalled) = match audit.state {
         WriterState::Ok => (0, 0),
         WriterState::Failing { .. } => (1, 0),
@@ -45,6 +54,10 @@ pub(super) fn text(control: &Control) -> String {
     page.gauge("policy_problems", "What is wrong in policy files.", "", control.policies.problems().0.len());
     let warnings = control.policies.current().warnings().0.len();
     page.gauge("policy_warnings", "What is probably not meant in the policies in force.", "", warnings);
+    if let Some(sessions) = &control.sessions {
+        page.sessions(&sessions.status());
+    }
+    page.certificates(&control.certificates);
     if let Some(gate) = &control.gate {
         page.limits_reached(gate.limits_reached());
     }
@@ -75,15 +88,24 @@ impl Page {
         self.value(name, "", value);
     }
 
-    fn commits(&mut self, commits: &Commits) {
-        self.head("audit_commit_seconds", "How long commits of audit records took.", "histogram");
-        for (bound, count) in &commits.within {
+    fn histogram(&mut self, name: &str, help: &str, durations: &Durations) {
+        self.head(name, help, "histogram");
+        for (bound, count) in &durations.within {
             let labels = format!("{{le=\"{}\"}}", bound.as_secs_f64());
-            self.value("audit_commit_seconds_bucket", &labels, count);
+            self.value(&format!("{name}_bucket"), &labels, count);
         }
-        self.value("audit_commit_seconds_bucket", "{le=\"+Inf\"}", commits.count);
-        self.value("audit_commit_seconds_sum", "", commits.sum.as_secs_f64());
-        self.value("audit_commit_seconds_count", "", commits.count);
+        self.value(&format!("{name}_bucket"), "{le=\"+Inf\"}", durations.count);
+        self.value(&format!("{name}_sum"), "", durations.sum.as_secs_f64());
+        self.value(&format!("{name}_count"), "", durations.count);
+    }
+
+    /// By code, with whose cause it is; `ok` stands for what has no code.
+    fn by_code(&mut self, name: &str, help: &str, counts: &[(Option<Code>, u64)]) {
+        self.head(name, help, "counter");
+        for (code, count) in counts {
+            let (code, cause) = code.map_or(("ok", "none"), |code| (code.as_str(), code.cause().as_str()));
+            self.value(name, &format!("{{code=\"{code}\",cause=\"{cause}\"}}"), count);
+        }
     }
 
     /// By the names of sinks, which only the configuration gives.
@@ -99,6 +121,30 @@ impl Page {
         each("audit_sink_failing", "Whether the last attempt to deliver failed.", |sink| {
             i64::from(sink.state == SinkState::Retrying)
         });
+    }
+
+    /// By the upstreams of the configuration; accounts that sign in as somebody of their own are counted together.
+    fn sessions(&mut self, sessions: &[SessionStatus]) {
+        self.head("upstream_sessions", "Sessions at an ERP in this state.", "gauge");
+        let upstreams: BTreeSet<_> = sessions.iter().map(|session| &session.upstream).collect();
+        for upstream in upstreams {
+            for state in SessionState::NAMES {
+                let fits = |one: &&SessionStatus| one.upstream == *upstream && one.state.as_str() == state;
+                let labels = format!("{{upstream=\"{upstream}\",state=\"{state}\"}}");
+                self.value("upstream_sessions", &labels, sessions.iter().filter(fits).count());
+            }
+        }
+    }
+
+    /// By the setting that names them.
+    fn certificates(&mut self, served: &[Served]) {
+        self.head("certificate_end_timestamp_seconds", "When the first of a listener's certificates ends.", "gauge");
+        for Served { setting, certificates } in served {
+            if let Some(end) = certificates.told().iter().map(|told| told.ends_at).min() {
+                let labels = format!("{{listener=\"{setting}\"}}");
+                self.value("certificate_end_timestamp_seconds", &labels, end.as_second());
+            }
+        }
     }
 
     /// By the kind of limit; names of policies, sets and accounts are in the audit rows.
@@ -143,7 +189,11 @@ mod tests {
     fn a_histogram_is_written_with_its_classes_its_sum_and_its_count() {
         let mut page = Page(String::new());
         let within = vec![(Duration::from_millis(1), 2), (Duration::from_secs(5), 3)];
-        page.commits(&Commits { within, count: 4, sum: Duration::from_micros(9_002_500) });
+        page.histogram(
+            "audit_commit_seconds",
+            "How long commits of audit records took.",
+            &Durations { within, count: 4, sum: Duration::from_micros(9_002_500) },
+        );
         let wanted = "# HELP erp_access_audit_commit_seconds How long commits of audit records took.
 # TYPE erp_access_audit_commit_seconds histogram
 erp_access_audit_commit_seconds_bucket{le=\"0.001\"} 2

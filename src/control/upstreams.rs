@@ -153,13 +153,12 @@ fn session_error(whose: &Whose, error: &SessionError) -> ControlError {
 }
 
 fn show(status: &SessionStatus) -> Value {
-    let (state, until) = match status.state {
-        SessionState::NoSecret => ("no secret set", None),
-        SessionState::SignedOut => ("signed out", None),
-        SessionState::SigningIn => ("signing in", None),
-        SessionState::SignedIn => ("signed in", status.expires_at),
-        SessionState::BackingOff { until } => ("backing off", Some(until)),
+    let until = match status.state {
+        SessionState::NoSecret | SessionState::SignedOut | SessionState::SigningIn => None,
+        SessionState::SignedIn => status.expires_at,
+        SessionState::BackingOff { until } => Some(until),
     };
+    let state = status.state.as_str();
     json!({
         "name": status.upstream, "account": status.account, "state": state, "until": until,
         "age_seconds": status.age.map(|age| age.as_secs()), "sign_ins": status.sign_ins,

@@ -44,3 +44,21 @@ pub enum SessionState {
         until: Timestamp,
     },
 }
+
+impl SessionState {
+    /// What the states are called.
+    pub const NAMES: [&'static str; 5] = ["no secret set", "signed out", "signing in", "signed in", "backing off"];
+
+    /// What it is called.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        let [no_secret, signed_out, signing_in, signed_in, backing_off] = Self::NAMES;
+        match self {
+            Self::NoSecret => no_secret,
+            Self::SignedOut => signed_out,
+            Self::SigningIn => signing_in,
+            Self::SignedIn => signed_in,
+            Self::BackingOff { .. } => backing_off,
+        }
+    }
+}

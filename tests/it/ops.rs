@@ -56,8 +56,8 @@ impl Scene {
     /// The value of a metric.
     fn metric(&self, name: &str) -> String {
         let text = self.ask("/metrics").text();
-        let line = text.lines().find(|line| line.split(' ').next() == Some(name));
-        line.and_then(|line| line.split_once(' ')).unwrap_or_else(|| panic!("no {name} in\n{text}")).1.to_owned()
+        let mut values = text.lines().filter_map(|line| line.rsplit_once(' ')).filter(|(known, _)| *known == name);
+        values.next().unwrap_or_else(|| panic!("no {name} in\n{text}")).1.to_owned()
     }
 }
 
@@ -167,6 +167,23 @@ fn metrics_count_what_happens_and_name_nobody() {
     assert_eq!(limited, 2);
     let counted = |kind: &str| scene.metric(&format!("erp_access_requests_limited_total{{limit=\"{kind}\"}}"));
     assert_eq!((counted("credential").as_str(), counted("account").as_str()), ("2", "0"));
+    let count = |name: &str, code: &str, cause: &str| {
+        let named = format!("erp_access_{name}{{code=\"{code}\",cause=\"{cause}\"}}");
+        scene.metric(&named).parse::<u64>().expect("a number")
+    };
+    assert_eq!(http::once(scene.gateway.address, "GET", "/v1/orders", &[], None).status, 401);
+    let settled = (0..500).any(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        count("decisions_total", "rate_limited", "policy") == 2
+            && count("decisions_total", "credentials_missing", "client") == 1
+    });
+    assert!(settled, "{}", scene.ask("/metrics").text());
+    assert_eq!((count("decisions_total", "ok", "none"), count("token_requests_total", "ok", "none")), (1, 1));
+    // There is no secret for the ERP, so what was let in was not served.
+    assert_eq!(count("relays_ended_total", "upstream_session_failed", "outage"), 1);
+    assert_eq!(scene.metric("erp_access_gateway_seconds_count"), "1");
+    assert_eq!(scene.metric("erp_access_upstream_seconds_count"), "0");
+    assert_eq!(scene.metric("erp_access_upstream_sessions{upstream=\"erp\",state=\"no secret set\"}"), "1");
     let page = scene.ask("/metrics");
     assert_eq!(page.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     let text = page.text();
