@@ -24,7 +24,7 @@ use crate::domain::{Clock, Entropy, UpstreamName};
 use crate::gate::{Gate, GateParts};
 use crate::policy::{PolicyStore, Watcher};
 use crate::portal::PortalRules;
-use crate::proxy::{self, BoundListener, Gateway, PeerError, Peers, PingoraTransport, Pulse, Stop};
+use crate::proxy::{self, BoundListener, Connections, Gateway, PeerError, Peers, PingoraTransport, Pulse, Stop};
 use crate::secrets::{AppKey, KeyRing, PasswordHasher};
 use crate::service_manager::Inherited;
 use crate::store::{Store, StoreLock};
@@ -91,6 +91,7 @@ impl Core {
             offered: Arc::new(Offered::by(&config.gateway)),
             key_ring,
             keys: Arc::new(KeyKeeper::new(config.app_key.clone())),
+            connections: None,
             certificates: Arc::default(),
             backups: Arc::new(Backups::new(config.store.backups.clone())),
             hasher: Arc::new(hasher),
@@ -211,7 +212,9 @@ impl App {
         let Outbound { sessions, peers } = outbound;
         let shown = Shown::read(config)?;
         let control = core.control.with_gate(sessions, Arc::clone(&gate));
-        let control = Arc::new(Control { certificates: shown.served(), ..control });
+        let connections = Arc::new(Connections::default());
+        let counted = Some(Arc::clone(&connections));
+        let control = Arc::new(Control { certificates: shown.served(), connections: counted, ..control });
         let tokens = Arc::new(TokenEndpoint::new(
             Arc::clone(&control.directory),
             Arc::clone(&control.key_ring),
@@ -227,7 +230,14 @@ impl App {
         let portal = shown.portal(config, &mut inherited)?;
         inherited.close_unclaimed();
         let watcher = config.policies.watch.then(|| watch(&control)).flatten();
-        let gateway = Gateway::new(gate, tokens, peers, Arc::clone(&world.entropy), settings::proxy_settings(config));
+        let gateway = Gateway::new(
+            gate,
+            tokens,
+            peers,
+            Arc::clone(&world.entropy),
+            connections,
+            settings::proxy_settings(config),
+        );
         Ok(Self {
             control,
             gateway,

@@ -139,6 +139,7 @@ pub(super) fn proxy_settings(config: &Config) -> Settings {
             keep_alive: limits.keep_alive,
             requests_per_connection: limits.requests_per_connection,
             connections: count(limits.connections),
+            connections_per_address: limits.connections_per_address.map(count),
             requests_at_once: count(limits.requests_at_once),
         },
     }

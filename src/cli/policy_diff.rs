@@ -45,5 +45,5 @@ pub(super) fn load(folder: &Path) -> Result<Arc<PolicySet>, Failure> {
 
 /// What is in force, as the gateway or the store says.
 pub(super) fn in_force(line: &Line) -> Result<InForce, Failure> {
-    serde_json::from_value(line.ask(Command::PolicyInForce)?).map_err(Failure::other)
+    serde_json::from_value(line.ask(Command::PolicyInForce { without_holders: false })?).map_err(Failure::other)
 }

@@ -129,6 +129,8 @@ pub struct Limits {
     pub requests_per_connection: u32,
     /// Open connections of all clients together.
     pub connections: u32,
+    /// Open connections of one address, of an IPv6 network of 64 bits together; `None` is unlimited.
+    pub connections_per_address: Option<u32>,
     /// Largest request body, in bytes; `None` is unlimited.
     pub request_body: Option<u64>,
     /// Requests in progress of all clients together.
@@ -232,6 +234,8 @@ impl Limits {
             keep_alive: section.duration("keep_alive", seconds(60), seconds(1)..=seconds(3600)),
             requests_per_connection: section.whole("requests_per_connection", 1000, 1..=1_000_000),
             connections: section.whole("connections", 10_000, 1..=1_000_000),
+            connections_per_address: Some(section.whole("connections_per_address", 1000, 0..=1_000_000))
+                .filter(|most| *most > 0),
             request_body: some(section.size("request_body", 256 << 20, 0..=1 << 40)),
             requests_at_once: section.whole("requests_at_once", 4096, 1..=1_000_000),
         }

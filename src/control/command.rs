@@ -222,7 +222,11 @@ pub enum Command {
     /// Reads the policy files again.
     PolicyReload,
     /// Gives the policies in force, and who holds which: what a proposal is compared with.
-    PolicyInForce,
+    PolicyInForce {
+        /// Leaves out who holds which: that is long where there are many credential sets.
+        #[serde(default)]
+        without_holders: bool,
+    },
     /// Gives the texts of a snapshot of the policies that rows name.
     PolicySnapshot { hash: String },
     /// Tells what would be decided about a request, without sending it.

@@ -57,6 +57,10 @@ pub(super) fn text(control: &Control) -> String {
     if let Some(sessions) = &control.sessions {
         page.sessions(&sessions.status());
     }
+    if let Some(connections) = &control.connections {
+        page.gauge("connections", "Open connections of clients.", "", connections.open());
+        page.connections_refused(connections.refused());
+    }
     page.certificates(&control.certificates);
     if let Some(gate) = &control.gate {
         page.limits_reached(gate.limits_reached());
@@ -133,6 +137,13 @@ impl Page {
                 let labels = format!("{{upstream=\"{upstream}\",state=\"{state}\"}}");
                 self.value("upstream_sessions", &labels, sessions.iter().filter(fits).count());
             }
+        }
+    }
+
+    fn connections_refused(&mut self, refused: impl Iterator<Item = (&'static str, u64)>) {
+        self.head("connections_refused_total", "Connections for which there was no room, by the limit.", "counter");
+        for (limit, count) in refused {
+            self.value("connections_refused_total", &format!("{{limit=\"{limit}\"}}"), count);
         }
     }
 

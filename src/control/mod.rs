@@ -54,6 +54,7 @@ use crate::directory::{By, ChangeError, CredentialChange, Directory};
 use crate::domain::{Clock, Entropy, ScheduleName, UpstreamName};
 use crate::gate::Gate;
 use crate::policy::{PolicySet, PolicyStore, default_schedule_name};
+use crate::proxy::Connections;
 use crate::schedule::Schedule;
 use crate::secrets::{KeyRing, PasswordHasher};
 use crate::store::{PolicyText, Store, UserState};
@@ -112,6 +113,8 @@ pub struct Control {
     pub key_ring: Arc<KeyRing>,
     /// Where the keys come from.
     pub keys: Arc<KeyKeeper>,
+    /// The connections of clients; none where nothing is served.
+    pub connections: Option<Arc<Connections>>,
     /// The certificates that the listeners show; none where nothing is served.
     pub certificates: Arc<[Served]>,
     /// Where backups go.
@@ -262,7 +265,7 @@ impl Control {
             Command::UpstreamList => Ok(self.list_upstreams()),
             Command::UpstreamShow { upstream, account } => self.show_upstream(&Whose { upstream, account }),
             Command::PolicyReload => self.reload_policies(by),
-            Command::PolicyInForce => self.policies_in_force(),
+            Command::PolicyInForce { without_holders } => self.policies_in_force(without_holders),
             Command::PolicySnapshot { hash } => self.snapshot_texts(&hash),
             Command::AuditSearch(query) => self.search_audit(&query),
             Command::AuditStats { query, by } => self.count_audit(&query, by),

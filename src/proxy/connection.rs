@@ -9,12 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use ipnet::IpNet;
 use pingora_core::apps::ServerApp;
 use pingora_core::protocols::{ALPN, Stream};
 use pingora_core::server::ShutdownWatch;
 use tokio::time::Instant;
 
-use super::drain::Drain;
+use super::connections::{Connections, Most};
 use super::head_watch::{HeadWatch, Seen, WatchedStream};
 use super::unread::{Unread, UnreadRows};
 
@@ -48,7 +49,7 @@ pub(super) struct ConnectionLimits {
     /// Between two requests.
     pub(super) keep_alive: Duration,
     /// Connections at once.
-    pub(super) connections: usize,
+    pub(super) connections: Most,
 }
 
 struct HeadTimer {
@@ -83,13 +84,21 @@ impl HeadTimer {
 pub(super) struct Limited<A> {
     inner: Arc<A>,
     limits: ConnectionLimits,
-    drain: Arc<Drain>,
+    connections: Arc<Connections>,
+    /// Whose connections are not counted by address.
+    trusted_proxies: Vec<IpNet>,
     rows: UnreadRows,
 }
 
 impl<A> Limited<A> {
-    pub(super) fn new(inner: A, limits: ConnectionLimits, rows: UnreadRows, drain: Arc<Drain>) -> Self {
-        Self { inner: Arc::new(inner), limits, drain, rows }
+    pub(super) fn new(
+        inner: A,
+        limits: ConnectionLimits,
+        rows: UnreadRows,
+        connections: Arc<Connections>,
+        trusted_proxies: Vec<IpNet>,
+    ) -> Self {
+        Self { inner: Arc::new(inner), limits, connections, trusted_proxies, rows }
     }
 }
 
@@ -105,11 +114,12 @@ enum Ended {
 #[async_trait]
 impl<A: ServerApp + Send + Sync + 'static> ServerApp for Limited<A> {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let open = self.drain.opened();
-        let already_open = open.others();
         let client = address_of(&stream);
-        if already_open >= self.limits.connections {
-            self.rows.leave(Unread::TooMany(already_open), client, &Seen::default());
+        // Behind a proxy many clients share an address.
+        let counted = client.filter(|client| !self.trusted_proxies.iter().any(|net| net.contains(client)));
+        let (_open, room) = self.connections.opened(counted, self.limits.connections);
+        if let Err(refused) = room {
+            self.rows.leave(Unread::TooMany(refused), client, &Seen::default());
             return None;
         }
         // The streams of HTTP/2 run in tasks of their own; Pingora's idle limit serves there.
@@ -139,7 +149,7 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Limited<A> {
     }
 
     async fn cleanup(&self) {
-        self.drain.linger().await;
+        self.connections.linger().await;
         self.inner.cleanup().await;
     }
 }

@@ -16,7 +16,8 @@ use pingora_core::services::listening::Service;
 use pingora_core::listeners::tls::TlsSettings;
 use pingora_core::tls::error::ErrorStack;
 
-use super::drain::{Drain, Pulse};
+use super::connections::Connections;
+use super::pulse::Pulse;
 use super::server::Stop;
 use crate::service_manager::Inherited;
 use crate::tls::Certificates;
@@ -67,7 +68,7 @@ pub(super) struct Prebound<A> {
     service: Service<A>,
     listeners: Vec<BoundListener>,
     stop: Stop,
-    drain: Arc<Drain>,
+    connections: Arc<Connections>,
     pulse: Pulse,
 }
 
@@ -76,7 +77,7 @@ impl<A: ServerApp + Send + Sync + 'static> Prebound<A> {
         mut service: Service<A>,
         listeners: Vec<BoundListener>,
         stop: Stop,
-        drain: Arc<Drain>,
+        connections: Arc<Connections>,
         pulse: Pulse,
     ) -> Result<Self, ErrorStack> {
         for listener in &listeners {
@@ -89,7 +90,7 @@ impl<A: ServerApp + Send + Sync + 'static> Prebound<A> {
                 None => service.add_tcp(&address),
             }
         }
-        Ok(Self { service, listeners, stop, drain, pulse })
+        Ok(Self { service, listeners, stop, connections, pulse })
     }
 }
 
@@ -111,7 +112,7 @@ impl<A: ServerApp + Send + Sync + 'static> PingoraService for Prebound<A> {
         if !*watch.borrow() {
             PingoraService::start_service(&mut self.service, fds, watch, listeners_per_fd).await;
         }
-        self.drain.accepts_no_more();
+        self.connections.accepts_no_more();
     }
 
     fn name(&self) -> &str {

@@ -2,7 +2,7 @@
 
 mod body;
 mod connection;
-mod drain;
+mod connections;
 mod failure;
 mod head_watch;
 mod held;
@@ -10,6 +10,7 @@ mod listener;
 mod local;
 mod outgoing;
 mod peer;
+mod pulse;
 mod received;
 mod respond;
 mod server;
@@ -36,9 +37,10 @@ use crate::token::TokenEndpoint;
 
 use received::Received;
 
-pub use drain::Pulse;
+pub use connections::Connections;
 pub use listener::{BindError, BoundListener};
 pub use peer::{PeerError, Peers, check_authorities};
+pub use pulse::Pulse;
 pub use server::{ServerError, Signals, Stop, run};
 pub use sign_in::PingoraTransport;
 
@@ -80,6 +82,8 @@ pub struct Downstream {
     pub requests_per_connection: u32,
     /// Connections at once.
     pub connections: usize,
+    /// Connections of one address at once; `None` where that is not limited.
+    pub connections_per_address: Option<usize>,
     /// Requests at once.
     pub requests_at_once: usize,
 }
@@ -92,6 +96,7 @@ pub struct Gateway {
     entropy: Arc<dyn Entropy>,
     settings: Settings,
     in_flight: Arc<AtomicUsize>,
+    connections: Arc<Connections>,
     stopping: Arc<AtomicBool>,
 }
 
@@ -109,6 +114,7 @@ impl Gateway {
         tokens: Arc<TokenEndpoint>,
         peers: Arc<HashMap<UpstreamName, Peers>>,
         entropy: Arc<dyn Entropy>,
+        connections: Arc<Connections>,
         settings: Settings,
     ) -> Self {
         Self {
@@ -118,6 +124,7 @@ impl Gateway {
             entropy,
             settings,
             in_flight: Arc::new(AtomicUsize::new(0)),
+            connections,
             stopping: Arc::new(AtomicBool::new(false)),
         }
     }

@@ -17,9 +17,10 @@ use tokio::sync::watch;
 
 use super::Gateway;
 use super::connection::{ConnectionLimits, Limited};
-use super::drain::{Drain, Pulse};
+use super::connections::{Connections, Most};
 use super::listener::{BoundListener, Prebound};
 use super::peer::HealthChecks;
+use super::pulse::Pulse;
 use super::unread::UnreadRows;
 use crate::service_manager;
 
@@ -158,7 +159,8 @@ pub fn run(
         entropy: Arc::clone(&gateway.entropy),
     };
     let in_flight = Arc::clone(&gateway.in_flight);
-    let drain = Arc::new(Drain::default());
+    let connections = Arc::clone(&gateway.connections);
+    let trusted_proxies = gateway.settings.trusted_proxies.clone();
     let stopping = Arc::clone(&gateway.stopping);
     let mut proxy = HttpProxy::new(gateway, Arc::clone(&server.configuration));
     proxy.handle_init_modules();
@@ -169,17 +171,20 @@ pub fn run(
     let limits = ConnectionLimits {
         head: downstream.head,
         keep_alive: downstream.keep_alive,
-        connections: downstream.connections,
+        connections: Most { of_all: downstream.connections, of_address: downstream.connections_per_address },
     };
-    let mut service = Service::new("gateway".to_owned(), Limited::new(proxy, limits, rows, Arc::clone(&drain)));
+    let mut service = Service::new(
+        "gateway".to_owned(),
+        Limited::new(proxy, limits, rows, Arc::clone(&connections), trusted_proxies),
+    );
     service.threads = Some(threads);
-    let gateway = Prebound::new(service, listeners, stop.clone(), Arc::clone(&drain), pulse);
+    let gateway = Prebound::new(service, listeners, stop.clone(), Arc::clone(&connections), pulse);
     server.add_service(gateway.map_err(|error| ServerError::Tls(error.to_string()))?);
     server.add_service(background_service("beside", beside));
     if let Some(checks) = checks {
         server.add_service(background_service("health checks", checks));
     }
-    server.run(RunArgs { shutdown_signal: Box::new(Shutdown { stop, in_flight, drain, stopping, grace }) });
+    server.run(RunArgs { shutdown_signal: Box::new(Shutdown { stop, in_flight, connections, stopping, grace }) });
     Ok(())
 }
 
@@ -194,7 +199,7 @@ pub(super) fn configuration(server_section: &serde_yaml::Value) -> Result<Server
 struct Shutdown {
     stop: Stop,
     in_flight: Arc<AtomicUsize>,
-    drain: Arc<Drain>,
+    connections: Arc<Connections>,
     stopping: Arc<AtomicBool>,
     grace: Duration,
 }
@@ -205,7 +210,7 @@ impl ShutdownSignalWatch for Shutdown {
         self.stop.wanted().await;
         self.stopping.store(true, Ordering::Relaxed);
         service_manager::stopping();
-        if tokio::time::timeout(self.grace, self.drain.is_over()).await.is_err() {
+        if tokio::time::timeout(self.grace, self.connections.are_over()).await.is_err() {
             let left = self.in_flight.load(Ordering::Acquire);
             log::warn!("{left} exchanges were cut off after {} s of grace", self.grace.as_secs());
         }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::audit::{Auditor, Entry, Kind, Redactor, Step, Verdict};
 use crate::domain::{Clock, Code, Entropy, RequestId};
 
+use super::connections::Refused;
 use super::head_watch::Seen;
 
 /// Longest path kept, in characters.
@@ -30,8 +31,8 @@ pub(super) enum Unread {
     Refused(u16),
     /// The head did not arrive in time.
     Late,
-    /// So many connections are open already.
-    TooMany(usize),
+    /// There is no room for the connection.
+    TooMany(Refused),
 }
 
 impl fmt::Debug for UnreadRows {
@@ -90,7 +91,12 @@ fn reason(unread: Unread, seen: &Seen) -> Cow<'static, str> {
         Unread::Late => {
             format!("the head did not arrive in time; {} bytes came; closed without an answer", seen.bytes).into()
         }
-        Unread::TooMany(open) => format!("{open} connections are open, as many as are allowed; closed").into(),
+        Unread::TooMany(Refused::OfAll(open)) => {
+            format!("{open} connections are open, as many as are allowed; closed").into()
+        }
+        Unread::TooMany(Refused::OfAddress(open)) => {
+            format!("{open} connections of this address are open, as many as are allowed; closed").into()
+        }
     }
 }
 
@@ -168,7 +174,7 @@ mod tests {
     fn without_room_a_row_is_counted_and_nobody_waits() {
         let rows = Rows::new();
         let taken = rows.rows.auditor.try_reserve().expect("the only room");
-        rows.rows.leave(Unread::TooMany(1), None, &Seen::default());
+        rows.rows.leave(Unread::TooMany(Refused::OfAll(1)), None, &Seen::default());
         assert_eq!(rows.rows.auditor.health().lost, 1);
         drop(taken);
     }

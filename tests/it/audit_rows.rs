@@ -371,3 +371,27 @@ fn a_connection_beyond_the_limit_leaves_a_row() {
     assert!(note(&row).contains("1 connections are open"), "{row:#}");
     assert_eq!(held.request("GET", "/status", &[], None).status, 200, "the one that was there goes on");
 }
+
+#[test]
+fn connections_of_one_address_are_limited_but_not_those_of_a_trusted_proxy() {
+    let erp = Recorder::start();
+    let limits = "  limits:\n    connections_per_address: 2\n";
+    let gateway = Setup::new(erp.address()).gateway(limits).config("ops:\n  listen: [\"127.0.0.1:0\"]\n").start();
+    let mut held: Vec<Connection> = (0..2).map(|_| Connection::open(gateway.address)).collect();
+    for held in &mut held {
+        assert_eq!(held.request("GET", "/status", &[], None).status, 200);
+    }
+    assert_eq!(send(&gateway, b"GET /status HTTP/1.1\r\nHost: a\r\n\r\n"), None);
+    let row = gateway.audit("relay", 1).remove(0);
+    assert_eq!(row["code"].as_str(), Some("overloaded"), "{row:#}");
+    assert!(note(&row).contains("2 connections of this address are open"), "{row:#}");
+    let page = crate::support::http::once(gateway.ops.expect("an ops listener"), "GET", "/metrics", &[], None).text();
+    for line in ["erp_access_connections 2", "erp_access_connections_refused_total{limit=\"address\"} 1"] {
+        assert!(page.lines().any(|known| known == line), "{line}: {page}");
+    }
+    assert_eq!(held[0].request("GET", "/status", &[], None).status, 200, "those that were there go on");
+    let proxied = format!("{limits}  trusted_proxies: [127.0.0.1]\n");
+    let gateway = Setup::new(erp.address()).gateway(&proxied).start();
+    let mut many: Vec<Connection> = (0..5).map(|_| Connection::open(gateway.address)).collect();
+    assert!(many.iter_mut().all(|one| one.request("GET", "/status", &[], None).status == 200));
+}

@@ -32,6 +32,7 @@ mod faults;
 mod fuzz_corpus;
 mod gate;
 mod lifecycle;
+mod monitoring;
 mod obligations;
 mod ops;
 mod peers;

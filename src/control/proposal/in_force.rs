@@ -161,7 +161,7 @@ impl Control {
         Ok(files)
     }
 
-    pub(in super::super) fn policies_in_force(&self) -> Result<Value> {
+    pub(in super::super) fn policies_in_force(&self, without_holders: bool) -> Result<Value> {
         let policies = self.policies.current();
         let snapshot = self.directory.snapshot();
         let at = self.clock.now();
@@ -179,13 +179,14 @@ impl Control {
             grants: set.grants.iter().map(|grant| (grant.policy.clone(), grant.expires_at)).collect(),
         };
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let sets = if without_holders { Vec::new() } else { snapshot.credentials() };
         let in_force = InForce {
             at,
             generation: policies.generation(),
             hash: policies.hash().to_string(),
             files: policies.files().iter().map(|file| (file.path.display().to_string(), text(&file.text))).collect(),
             broken: policies.broken_policies().into_iter().cloned().collect(),
-            holders: snapshot.credentials().into_iter().map(|set| holder(set)).collect(),
+            holders: sets.into_iter().map(|set| holder(set)).collect(),
         };
         serde_json::to_value(in_force).map_err(ControlError::failed)
     }

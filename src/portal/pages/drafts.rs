@@ -134,7 +134,7 @@ pub(super) fn too_long(file: &PolicyFile) -> String {
 
 /// What is in force.
 pub(super) async fn in_force(portal: &Portal, session: &Session) -> Result<InForce, ControlError> {
-    let answer = portal.run(session, Command::PolicyInForce).await?;
+    let answer = portal.run(session, Command::PolicyInForce { without_holders: false }).await?;
     serde_json::from_value(answer).map_err(ControlError::failed)
 }
 

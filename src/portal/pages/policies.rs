@@ -15,9 +15,6 @@ use crate::policy::PolicyFile;
 use crate::portal::Portal;
 use crate::portal::sessions::Session;
 
-/// Credential sets on the page of policies; the page of grants has all.
-const HOLDERS: usize = 50;
-
 pub(super) async fn show(State(portal): Shared, request: Request) -> Response {
     match portal.enter(request.headers()).await {
         Ok(session) => shown(&portal, &session, StatusCode::OK, Vec::new(), &BTreeMap::new()).await,
@@ -32,7 +29,7 @@ async fn shown(portal: &Portal, session: &Session, status: StatusCode, told: Vec
     for problem in &portal.control.policies.problems().0 {
         blocks.push(Block::Notice(Tone::Bad, problem.to_string()));
     }
-    match portal.run(session, Command::PolicyInForce).await {
+    match portal.run(session, Command::PolicyInForce { without_holders: true }).await {
         Err(error) => {
             status = status_of(&error);
             blocks.push(refusal(&error));
@@ -49,8 +46,7 @@ async fn shown(portal: &Portal, session: &Session, status: StatusCode, told: Vec
                 link("/policies/draft", "Write a new file"),
                 link("/policies/versions", "Versions that were in force"),
             ]));
-            blocks.push(holders(&in_force));
-            blocks.push(Block::Links(vec![link("/grants", "What each grant really gives")]));
+            blocks.push(Block::Links(vec![link("/grants", "Who holds what, and what each grant really gives")]));
             if matches!(role, Role::Admin | Role::Operator) {
                 let form = Form::post("Read the files again", "/policies/reload", "Reload");
                 blocks.push(Block::Form(form.about("They are watched; this asks for it now.")));
@@ -136,26 +132,6 @@ pub(super) fn numbered(text: &str) -> Block {
         lines.push(format!("… and {more} more lines; the file is on the machine"));
     }
     Block::Lines(lines)
-}
-
-fn holders(in_force: &Value) -> Block {
-    let row = |holder: &Value| {
-        let held = items(holder.get("grants").unwrap_or_default());
-        let held: Vec<_> = held.iter().filter_map(|grant| items(grant).first()).map(super::plain).collect();
-        let usable = text(holder, "usable") == "true";
-        vec![
-            Cell::link(text(holder, "name"), format!("/credentials/{}", text(holder, "id"))),
-            Cell::text(text(holder, "account")),
-            Cell::text(if text(holder, "kind") == "unrestricted" { "everything".to_owned() } else { held.join(", ") }),
-            Cell::toned(if usable { "yes" } else { "no" }, (!usable).then_some(Tone::Warn)),
-        ]
-    };
-    Block::Table {
-        caption: "Who holds what".into(),
-        columns: ["Credential set", "Account", "Policies", "Can be used"].map(str::to_owned).into(),
-        rows: items(in_force.get("holders").unwrap_or_default()).iter().take(HOLDERS).map(row).collect(),
-        empty: "There is no credential set yet.".into(),
-    }
 }
 
 fn question_form(asked: &Fields) -> Form {
