@@ -301,7 +301,7 @@ impl App {
             Listeners { admin: self.admin, roles: self.roles, ops: self.ops, portal: self.portal, pages: self.pages };
         let pulse = Pulse::new();
         let beside = Beside::new(Arc::clone(&control), listeners, watched, self.keep, pulse.clone());
-        let ran = proxy::run(&self.server.to_yaml(), self.gateway, self.listeners, beside, self.stop, pulse);
+        let ran = proxy::run(&self.server.to_yaml(), self.gateway, self.listeners, beside, self.stop, &pulse);
         record::stopped(&control);
         control.auditor.stop();
         control.keep_anchor();

@@ -15,7 +15,7 @@ use crate::control::{Command, os_user};
 use crate::domain::{Actor, SystemEntropy};
 use crate::secrets::AppKey;
 
-const COLUMNS: [&str; 9] = [
+const COLUMNS: [&str; 10] = [
     "key",
     "state",
     "sealed_values",
@@ -25,6 +25,7 @@ const COLUMNS: [&str; 9] = [
     "portal_sessions",
     "live_tokens",
     "audit_seals",
+    "since",
 ];
 
 pub(super) fn run(asking: &Asking, verb: Key) -> Result<ExitCode, Failure> {

@@ -82,7 +82,7 @@ enum Kind {
 }
 
 /// The fields of Pingora 0.9.1's `ServerConf` that make sense here.
-const PASSED_ON: [(&str, Kind); 18] = [
+const PASSED_ON: [(&str, Kind); 16] = [
     ("threads", Kind::Positive),
     ("grace_period_seconds", Kind::Whole),
     ("graceful_shutdown_timeout_seconds", Kind::Whole),
@@ -97,14 +97,12 @@ const PASSED_ON: [(&str, Kind); 18] = [
     ("client_bind_to_ipv6", Kind::Texts),
     ("upstream_connect_offload_threadpools", Kind::Positive),
     ("upstream_connect_offload_thread_per_pool", Kind::Positive),
-    ("downstream_tls_offload_threadpools", Kind::Positive),
-    ("downstream_tls_offload_thread_per_pool", Kind::Positive),
     ("fast_timeout_to_tokio_threshold_seconds", Kind::WholeOrNull),
     ("version", Kind::Whole),
 ];
 
 /// The other fields, with the reason.
-const REFUSED: [(&str, &str); 18] = [
+const REFUSED: [(&str, &str); 20] = [
     ("daemon", SYSTEMD),
     ("daemon_wait_for_ready", SYSTEMD),
     ("daemon_ready_timeout_seconds", SYSTEMD),
@@ -123,11 +121,14 @@ const REFUSED: [(&str, &str); 18] = [
     ("runtime_metrics_poll_time_histogram_resolution_micros", NOT_BUILT),
     ("runtime_metrics_poll_time_histogram_buckets", NOT_BUILT),
     ("s2n_config_cache_size", NOT_BUILT),
+    ("downstream_tls_offload_threadpools", HANDSHAKES),
+    ("downstream_tls_offload_thread_per_pool", HANDSHAKES),
 ];
 
 const SYSTEMD: &str = "systemd runs the process in the foreground and watches it: remove the line";
 const ONE_OWNER: &str =
     "one process owns the store, so two cannot overlap: restart the service; systemd keeps its socket open";
+const HANDSHAKES: &str = "handshakes are made where the limits of connections count them: remove the line";
 const NOT_BUILT: &str = "this build of the gateway does not have it: remove the line";
 
 /// Our own defaults where Pingora's do not fit: one thread, 300 seconds to stop, 16 attempts.

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::doctor::Finding;
@@ -48,6 +49,8 @@ struct Holding {
     audit_seals: u64,
     /// Whether the database still opens with this key only.
     canary: bool,
+    /// Since when the key in use is; none for others.
+    since: Option<Timestamp>,
 }
 
 impl KeyKeeper {
@@ -155,6 +158,7 @@ impl Control {
         let mut of_store = self.store.dependants(self.clock.now()).map_err(ControlError::failed)?;
         let mut seals: BTreeMap<KeyId, u64> = self.auditor.seals_by_key().map_err(ControlError::failed)?;
         let canary = self.unfinished_rotation()?;
+        let since = self.store.key_in_use_since().map_err(ControlError::failed)?;
         let held = self.key_ring.ids();
         let missing: BTreeSet<KeyId> =
             of_store.keys().chain(seals.keys()).filter(|key| !held.contains(key)).copied().collect();
@@ -167,6 +171,7 @@ impl Control {
             of_store: of_store.remove(&key).unwrap_or_default(),
             audit_seals: seals.remove(&key).unwrap_or_default(),
             canary: canary == Some(key),
+            since: since.filter(|_| matches!(standing, Standing::InUse)),
         };
         Ok(keys.map(holding).collect())
     }
@@ -278,7 +283,7 @@ impl Holding {
         json!({
             "key": self.key, "state": state, "sealed_values": sealed_values, "client_secrets": client_secrets,
             "operator_keys": operator_keys, "user_passwords": user_passwords, "portal_sessions": portal_sessions,
-            "live_tokens": tokens, "audit_seals": self.audit_seals,
+            "live_tokens": tokens, "audit_seals": self.audit_seals, "since": self.since,
         })
     }
 }

@@ -11,8 +11,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ipnet::IpNet;
 use pingora_core::apps::ServerApp;
+use pingora_core::protocols::tls::SslStream;
 use pingora_core::protocols::{ALPN, Stream};
 use pingora_core::server::ShutdownWatch;
+use pingora_core::tls::ssl::{Ssl, SslContext};
 use tokio::time::Instant;
 
 use super::connections::{Connections, Most};
@@ -82,23 +84,26 @@ impl HeadTimer {
 
 /// Wraps Pingora's HTTP application with the limits of a connection.
 pub(super) struct Limited<A> {
-    inner: Arc<A>,
-    limits: ConnectionLimits,
-    connections: Arc<Connections>,
+    pub(super) inner: Arc<A>,
+    pub(super) limits: ConnectionLimits,
+    pub(super) connections: Arc<Connections>,
     /// Whose connections are not counted by address.
-    trusted_proxies: Vec<IpNet>,
-    rows: UnreadRows,
+    pub(super) trusted_proxies: Vec<IpNet>,
+    pub(super) rows: Arc<UnreadRows>,
+    /// With what a connection begins where TLS is spoken.
+    pub(super) tls: Option<SslContext>,
 }
 
-impl<A> Limited<A> {
-    pub(super) fn new(
-        inner: A,
-        limits: ConnectionLimits,
-        rows: UnreadRows,
-        connections: Arc<Connections>,
-        trusted_proxies: Vec<IpNet>,
-    ) -> Self {
-        Self { inner: Arc::new(inner), limits, connections, trusted_proxies, rows }
+/// Makes the handshake; `None` where the client does not speak TLS, or not in time.
+async fn shake(context: &SslContext, stream: Stream, within: Duration) -> Option<Stream> {
+    let watch = HeadWatch::new();
+    // What is encrypted is not looked at.
+    watch.arrived();
+    let stream = WatchedStream { stream, head: Arc::new(watch) };
+    let mut stream = SslStream::new(Ssl::new(context).ok()?, stream).ok()?;
+    match tokio::time::timeout(within, stream.accept()).await {
+        Ok(Ok(())) => Some(Box::new(stream)),
+        Ok(Err(_)) | Err(_) => None,
     }
 }
 
@@ -122,6 +127,11 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Limited<A> {
             self.rows.leave(Unread::TooMany(refused), client, &Seen::default());
             return None;
         }
+        // Whoever does not come as far as a request leaves no row, as whoever connects and goes away.
+        let stream = match &self.tls {
+            Some(context) => shake(context, stream, self.limits.head).await?,
+            None => stream,
+        };
         // The streams of HTTP/2 run in tasks of their own; Pingora's idle limit serves there.
         if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
             return self.inner.process_new(stream, shutdown).await;

@@ -13,9 +13,6 @@ use pingora_core::server::{ListenFds, ShutdownWatch};
 use pingora_core::services::Service as PingoraService;
 use pingora_core::services::listening::Service;
 
-use pingora_core::listeners::tls::TlsSettings;
-use pingora_core::tls::error::ErrorStack;
-
 use super::connections::Connections;
 use super::pulse::Pulse;
 use super::server::Stop;
@@ -56,6 +53,11 @@ impl BoundListener {
         Self { tls, ..self }
     }
 
+    /// The certificates that it shows.
+    pub(super) fn tls(&self) -> Option<&Arc<Certificates>> {
+        self.tls.as_ref()
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
@@ -79,18 +81,12 @@ impl<A: ServerApp + Send + Sync + 'static> Prebound<A> {
         stop: Stop,
         connections: Arc<Connections>,
         pulse: Pulse,
-    ) -> Result<Self, ErrorStack> {
+    ) -> Self {
+        // Plain for Pingora, with TLS too: handshakes are made where the limits of connections count them.
         for listener in &listeners {
-            let address = listener.address.to_string();
-            match &listener.tls {
-                Some(certificates) => {
-                    let settings = TlsSettings::from(certificates.acceptor()?);
-                    service.add_tls_with_settings(&address, None, settings);
-                }
-                None => service.add_tcp(&address),
-            }
+            service.add_tcp(&listener.address.to_string());
         }
-        Ok(Self { service, listeners, stop, connections, pulse })
+        Self { service, listeners, stop, connections, pulse }
     }
 }
 

@@ -23,6 +23,7 @@ use super::peer::HealthChecks;
 use super::pulse::Pulse;
 use super::unread::UnreadRows;
 use crate::service_manager;
+use crate::tls::Certificates;
 
 /// The server section of the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -142,7 +143,7 @@ pub fn run(
     listeners: Vec<BoundListener>,
     beside: impl BackgroundService + Send + Sync + 'static,
     stop: Stop,
-    pulse: Pulse,
+    pulse: &Pulse,
 ) -> Result<(), ServerError> {
     let configuration = configuration(server_section)?;
     let grace = Duration::from_secs(configuration.grace_period_seconds.unwrap_or(10));
@@ -152,12 +153,12 @@ pub fn run(
 
     let downstream = gateway.settings.downstream;
     let checks = HealthChecks::of(&gateway.peers, ConnectorOptions::from_server_conf(&server.configuration));
-    let rows = UnreadRows {
+    let rows = Arc::new(UnreadRows {
         auditor: Arc::clone(&gateway.gate.auditor),
         redactor: Arc::clone(&gateway.gate.redactor),
         clock: Arc::clone(&gateway.gate.clock),
         entropy: Arc::clone(&gateway.entropy),
-    };
+    });
     let in_flight = Arc::clone(&gateway.in_flight);
     let connections = Arc::clone(&gateway.connections);
     let trusted_proxies = gateway.settings.trusted_proxies.clone();
@@ -173,13 +174,25 @@ pub fn run(
         keep_alive: downstream.keep_alive,
         connections: Most { of_all: downstream.connections, of_address: downstream.connections_per_address },
     };
-    let mut service = Service::new(
-        "gateway".to_owned(),
-        Limited::new(proxy, limits, rows, Arc::clone(&connections), trusted_proxies),
-    );
-    service.threads = Some(threads);
-    let gateway = Prebound::new(service, listeners, stop.clone(), Arc::clone(&connections), pulse);
-    server.add_service(gateway.map_err(|error| ServerError::Tls(error.to_string()))?);
+    let proxy = Arc::new(proxy);
+    let (protected, plain): (Vec<_>, Vec<_>) = listeners.into_iter().partition(|listener| listener.tls().is_some());
+    for (name, listeners) in [("gateway over TLS", protected), ("gateway", plain)] {
+        let Some(first) = listeners.first() else { continue };
+        let context = first.tls().map(Certificates::acceptor).transpose();
+        let context = context.map_err(|error| ServerError::Tls(error.to_string()))?;
+        let limited = Limited {
+            inner: Arc::clone(&proxy),
+            limits,
+            connections: Arc::clone(&connections),
+            trusted_proxies: trusted_proxies.clone(),
+            rows: Arc::clone(&rows),
+            tls: context.map(|builder| builder.build().into_context()),
+        };
+        let mut service = Service::new(name.to_owned(), limited);
+        service.threads = Some(threads);
+        let (stop, connections) = (stop.clone(), Arc::clone(&connections));
+        server.add_service(Prebound::new(service, listeners, stop, connections, pulse.clone()));
+    }
     server.add_service(background_service("beside", beside));
     if let Some(checks) = checks {
         server.add_service(background_service("health checks", checks));

@@ -152,6 +152,15 @@ impl PasswordHasher {
     }
 }
 
+impl PasswordHasher {
+    /// What passwords are hashed with, for people.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let parameters = &self.work.parameters;
+        format!("Argon2id, {} KiB, {} times over", parameters.m_cost(), parameters.t_cost())
+    }
+}
+
 impl fmt::Debug for PasswordHasher {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "PasswordHasher(m={}, t={})", self.work.parameters.m_cost(), self.work.parameters.t_cost())

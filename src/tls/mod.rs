@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use openssl::ssl::{
-    AlpnError, NameType, SslAcceptor, SslAcceptorBuilder, SslContext, SslMethod, SslOptions, select_next_proto,
+    AlpnError, NameType, SslAcceptor, SslAcceptorBuilder, SslContext, SslMethod, SslOptions, SslSessionCacheMode,
+    select_next_proto,
 };
 
 pub use files::{CertificateError, CertificateFiles};
@@ -142,6 +143,10 @@ impl Certificates {
     }
 }
 
+/// What is spoken over TLS 1.2; TLS 1.3 has no others.
+const CIPHERS: &str = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:\
+    ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
+
 /// Whether a name with a wildcard for its first label covers this one.
 fn covers(known: &str, name: &str) -> bool {
     let rest = known.strip_prefix("*.");
@@ -151,9 +156,13 @@ fn covers(known: &str, name: &str) -> bool {
 /// TLS 1.2 and 1.3 with forward secrecy, as Mozilla's intermediate configuration has it.
 fn basis() -> Result<SslAcceptorBuilder, openssl::error::ErrorStack> {
     let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls())?;
-    // SECURITY: whoever steals the key of tickets reads what was said; sessions are kept in memory instead.
+    // SECURITY: whoever steals the key of tickets reads what was said, and a session that is resumed has seen no
+    // certificate: each handshake is a whole one.
     builder.set_options(SslOptions::NO_TICKET | SslOptions::NO_RENEGOTIATION);
-    builder.set_session_cache_size(4096);
+    builder.set_session_cache_mode(SslSessionCacheMode::OFF);
+    builder.set_num_tickets(0)?;
+    // SECURITY: the finite-field exchanges cost the server much more than the client (CVE-2002-20001).
+    builder.set_cipher_list(CIPHERS)?;
     builder.set_alpn_select_callback(|_, wanted| select_next_proto(OFFERED, wanted).ok_or(AlpnError::NOACK));
     Ok(builder)
 }

@@ -207,3 +207,29 @@ fn the_portal_and_its_api_speak_tls() {
     let ends = doctor.as_array().expect("findings").iter().filter(|finding| finding["check"] == "certificates").count();
     assert_eq!(ends, 2, "one for each listener: {}", json!(doctor));
 }
+
+#[test]
+fn a_handshake_that_stands_still_is_a_connection_and_ends() {
+    let erp = Recorder::start();
+    let authority = Authority::new("an authority");
+    let limits = "  limits: { connections_per_address: 2, header_timeout: 2s }\n";
+    let setup = Setup::new(erp.address()).gateway(limits);
+    let gateway = setup.start_with_tls(&authority.issue(HOST, Validity::Now));
+    let address = gateway.tls.expect("TLS is spoken");
+    let connect = || Wanted { authority: &authority, name: HOST, versions: None }.connect(address);
+    let connections = || gateway.control().connections.as_ref().expect("counted").open();
+    let silent: Vec<TcpStream> = (0..2).map(|_| TcpStream::connect(address).expect("connected")).collect();
+    let until = |what: &str, is_so: &dyn Fn() -> bool| {
+        let came = (0..1000).any(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            is_so()
+        });
+        assert!(came, "{what}");
+    };
+    until("both are counted", &|| connections() == 2);
+    assert!(connect().is_err(), "there is no room beside them");
+    until("they end by themselves", &|| connections() == 0);
+    let mut client = connect().expect("a connection");
+    assert!(client.ask("/status", "").starts_with("HTTP/1.1 200"));
+    drop(silent);
+}

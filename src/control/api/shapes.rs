@@ -291,6 +291,7 @@ const THINGS: &[(&str, &[Members])] = &[
             ("portal_sessions", Number),
             ("live_tokens", Number),
             ("audit_seals", Number),
+            ("since", MAYBE_TIME),
         ]],
     ),
     (

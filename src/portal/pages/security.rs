@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::ui::{Block, Cell, Link, Tone};
-use super::{Shared, items, text};
+use super::{Shared, items, text, when};
 use crate::control::Command;
 use crate::domain::Role;
 use crate::portal::Portal;
@@ -44,12 +44,14 @@ async fn live(portal: &Portal, session: &Session) -> Vec<Block> {
     let findings = portal.run(session, Command::Doctor).await.unwrap_or_default();
     let count = |state: &str| items(&findings).iter().filter(|finding| text(finding, "state") == state).count();
     let in_use = items(&keys).first().map(|key| text(key, "key")).unwrap_or_default();
+    let since = items(&keys).first().map(|key| when(key, "since")).unwrap_or_default();
     let listener = if portal.rules.tls { "TLS 1.2 and 1.3" } else { "loopback only; a proxy with TLS in front" };
     let ends = control.certificates.iter().flat_map(|served| served.certificates.told());
     let ends = ends.map(|told| format!("{} until {}", told.names.join(", "), told.ends_at));
     let facts = vec![
-        ("Password hashing".to_owned(), format!("Argon2id {:?}", control.hasher)),
+        ("Password hashing".to_owned(), control.hasher.told()),
         ("APP_KEY in use".to_owned(), in_use),
+        ("In use since".to_owned(), since),
         ("Former keys held".to_owned(), items(&keys).len().saturating_sub(1).to_string()),
         ("Certificates".to_owned(), ends.collect::<Vec<_>>().join("; ")),
         ("Audit writer".to_owned(), text(&status, "audit")),
