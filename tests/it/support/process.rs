@@ -46,7 +46,7 @@ pub(crate) fn succeed(folder: &Path, arguments: &[&str], input: &str) -> String 
 
 /// A running program. It is killed when dropped.
 pub(crate) struct Serving {
-    child: Child,
+    pub(crate) child: Child,
     pub(crate) address: SocketAddr,
 }
 

@@ -6,11 +6,13 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::io::FdFlags;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+
+use super::process::{self, Serving};
 
 /// Sockets that are handed over have numbers from here on, so that the shell can put them where they belong.
 const FIRST: i32 = 100;
@@ -23,11 +25,6 @@ pub(crate) struct ServiceManager {
     /// What it was told.
     pub(crate) heard: Vec<String>,
     watchdog: Option<Duration>,
-}
-
-/// A service that it has started. Killed when dropped.
-pub(crate) struct Service {
-    pub(crate) child: Child,
 }
 
 impl ServiceManager {
@@ -43,7 +40,7 @@ impl ServiceManager {
     }
 
     /// Starts `serve` with what is kept, and waits until it says that it serves.
-    pub(crate) fn start(&mut self, folder: &Path, address: SocketAddr) -> Service {
+    pub(crate) fn start(&mut self, folder: &Path, address: SocketAddr) -> Serving {
         let mut script = String::new();
         let handed: Vec<OwnedFd> = self
             .kept
@@ -78,23 +75,23 @@ impl ServiceManager {
             .spawn()
             .expect("the program starts");
         drop(handed);
-        let mut service = Service { child };
+        let mut service = Serving { child, address };
         self.heard.clear();
         self.hear_until("READY=1", &mut service, folder);
         service
     }
 
-    pub(crate) fn hear_until(&mut self, wanted: &str, service: &mut Service, folder: &Path) {
+    pub(crate) fn hear_until(&mut self, wanted: &str, service: &mut Serving, folder: &Path) {
         for _ in 0..600 {
             self.hear();
             if self.heard.iter().any(|line| line == wanted) {
                 return;
             }
             if let Ok(Some(status)) = service.child.try_wait() {
-                panic!("the gateway ended: {status}\n{}", super::process::log(folder));
+                panic!("the gateway ended: {status}\n{}", process::log(folder));
             }
         }
-        panic!("`{wanted}` was not said: {:?}\n{}", self.heard, super::process::log(folder));
+        panic!("`{wanted}` was not said: {:?}\n{}", self.heard, process::log(folder));
     }
 
     /// Takes what was said since.
@@ -125,25 +122,5 @@ impl ServiceManager {
             }
             self.heard.extend(lines);
         }
-    }
-}
-
-impl Service {
-    pub(crate) fn signal(&self, name: &str) {
-        let (name, pid) = (format!("-{name}"), self.child.id().to_string());
-        assert!(Command::new("kill").args([name, pid]).status().expect("kill").success());
-    }
-
-    /// `kill -TERM`, and whether it ended with success.
-    pub(crate) fn terminate(mut self) -> bool {
-        self.signal("TERM");
-        self.child.wait().expect("ended").success()
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
