@@ -15,6 +15,7 @@ use crate::policy::Watcher;
 use crate::portal::{Portal, PortalRules};
 use crate::proxy::Pulse;
 use crate::service_manager;
+use crate::tls::Look;
 
 /// What runs in the same process: the admin socket, the ops listeners, the watch over the audit writer, the sinks of audit
 /// records, housekeeping.
@@ -149,7 +150,7 @@ async fn housekeeping(control: &Arc<Control>, keep: Option<Duration>) {
             control.remove_ended_overrides();
             control.remove_ended_kill_switches();
             control.look_after_rotations();
-            control.renew_certificates();
+            control.renew_certificates(Look::ByItself);
             control.forget_old_keys();
             control.copy_changes();
             control.auditor.write_folded();

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::Control;
 use super::doctor::Finding;
-use crate::tls::Certificates;
+use crate::tls::{Certificates, Look};
 
 /// Certificates, and the setting that names them.
 #[derive(Debug, Clone)]
@@ -25,9 +25,9 @@ const LATE: i64 = 3;
 
 impl Control {
     /// Takes renewed files over. Those that are broken change nothing, and are told once.
-    pub fn renew_certificates(&self) {
+    pub fn renew_certificates(&self, look: Look) {
         for Served { setting, certificates } in self.certificates.iter() {
-            match certificates.renew() {
+            match certificates.renew(look) {
                 Ok(false) => {}
                 Ok(true) => {
                     let told = certificates.told();

@@ -6,6 +6,7 @@ use super::Control;
 use crate::audit::{Decision, Entry, Step, Verdict};
 use crate::domain::Actor;
 use crate::policy::ReloadReport;
+use crate::tls::Look;
 
 impl Control {
     /// The row of something that the gateway does by itself, with more about it; `None` without randomness for its id.
@@ -29,7 +30,8 @@ impl Control {
     /// There is a row where somebody asked for it, and where the watch over the files finds news.
     pub fn reload(&self, asked_by: Option<&Actor>) {
         let _ = self.take_policies_over(asked_by);
-        self.renew_certificates();
+        // The watch over the policy files asks for nobody.
+        self.renew_certificates(if asked_by.is_some() { Look::Asked } else { Look::ByItself });
     }
 
     pub(super) fn take_policies_over(&self, asked_by: Option<&Actor>) -> ReloadReport {

@@ -35,7 +35,18 @@ pub struct Certificates {
 #[derive(Debug, Default)]
 struct Looked {
     stamps: Vec<Option<Stamp>>,
+    /// What did not fit together at the last look.
+    unfit: Option<Vec<Option<Stamp>>>,
     problem: Option<String>,
+}
+
+/// Who looks at the files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Somebody who has put them in their place.
+    Asked,
+    /// The gateway by itself: it may come between the certificate and its key.
+    ByItself,
 }
 
 /// What tells that a file has changed: when, how long, which.
@@ -71,7 +82,7 @@ impl Certificates {
     pub fn load(files: Vec<CertificateFiles>) -> Result<Self, Vec<CertificateError>> {
         let stamps = stamps(&files);
         let shown = read(&files)?;
-        let looked = Mutex::new(Looked { stamps, problem: None });
+        let looked = Mutex::new(Looked { stamps, ..Looked::default() });
         Ok(Self { files, current: ArcSwap::from_pointee(shown), looked })
     }
 
@@ -79,21 +90,26 @@ impl Certificates {
     /// Gives whether others are shown from now on.
     ///
     /// # Errors
-    /// What is wrong with the new files; those from before are shown on.
-    pub fn renew(&self) -> Result<bool, Vec<CertificateError>> {
+    /// What is wrong with the new files; those from before are shown on. Once for the same files, and by itself only when
+    /// they are the same at the next look.
+    pub fn renew(&self, look: Look) -> Result<bool, Vec<CertificateError>> {
         let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
         let stamps = stamps(&self.files);
         if stamps == looked.stamps {
             return Ok(false);
         }
-        looked.stamps = stamps;
         match read(&self.files) {
             Ok(shown) => {
                 self.current.store(Arc::new(shown));
-                looked.problem = None;
+                *looked = Looked { stamps, ..Looked::default() };
                 Ok(true)
             }
+            Err(_) if look == Look::ByItself && looked.unfit.as_ref() != Some(&stamps) => {
+                looked.unfit = Some(stamps);
+                Ok(false)
+            }
             Err(errors) => {
+                looked.stamps = stamps;
                 looked.problem = errors.first().map(ToString::to_string);
                 Err(errors)
             }

@@ -139,15 +139,20 @@ fn renewed_files_are_shown_and_broken_ones_change_nothing() {
     let folder = Folder::new();
     let files = folder.pair("a", &["first.example"]);
     let certificates = Certificates::load(vec![files.clone()]).expect("loaded");
-    assert!(!certificates.renew().expect("nothing is wrong"), "nothing has changed");
+    assert!(!certificates.renew(Look::ByItself).expect("nothing is wrong"), "nothing has changed");
     fs::remove_file(&files.chain).expect("removed");
-    certificates.renew().expect_err("it is missing");
+    assert!(!certificates.renew(Look::ByItself).expect("half of it may be on its way"));
+    assert_eq!(certificates.problem(), None);
+    certificates.renew(Look::ByItself).expect_err("it is missing still");
     assert_eq!(shown(&certificates, None), "first.example");
     assert!(certificates.problem().is_some_and(|problem| problem.contains("a.pem")));
-    assert!(!certificates.renew().expect("told once"), "it is told once");
+    assert!(!certificates.renew(Look::Asked).expect("told once"), "it is told once");
     assert!(certificates.problem().is_some(), "and stays so");
     folder.pair("a", &["second.example"]);
-    assert!(certificates.renew().expect("renewed"));
+    fs::write(&files.key, "half").expect("written");
+    certificates.renew(Look::Asked).expect_err("whoever asks is told at once");
+    folder.pair("a", &["second.example"]);
+    assert!(certificates.renew(Look::ByItself).expect("renewed"));
     assert_eq!(shown(&certificates, None), "second.example");
     assert_eq!(certificates.problem(), None);
 }

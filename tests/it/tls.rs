@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use erp_access::control::Command;
-use erp_access::domain::Role;
+use erp_access::domain::{Actor, Role};
 use openssl::ssl::{SslConnector, SslMethod, SslStream, SslVersion};
 use serde_json::json;
 
@@ -131,12 +131,12 @@ fn renewed_certificates_are_shown_and_open_connections_go_on() {
     assert!(before.ask("/status", "").starts_with("HTTP/1.1 200"));
     let folder: &Path = gateway.folder.path();
     std::fs::write(folder.join("main.pem"), "broken").expect("written");
-    gateway.control().reload(None);
+    gateway.control().reload(Some(&Actor::System));
     assert_eq!(connect(HOST).expect("a connection").shown(), [HOST], "a broken file changes nothing");
     let doctor = gateway.operate(Command::Doctor).expect("told").to_string();
     assert!(doctor.contains("renewed files are not shown") && doctor.contains("main.pem"), "{doctor}");
     authority.issue("new.example", Validity::Now).write(folder, "main");
-    gateway.control().reload(None);
+    gateway.control().reload(Some(&Actor::System));
     assert_eq!(connect("new.example").expect("a connection").shown(), ["new.example"]);
     assert!(connect(HOST).is_err(), "the former one is shown to nobody any more");
     assert!(before.ask("/status", "").starts_with("HTTP/1.1 200"), "a connection from before goes on");
@@ -200,7 +200,7 @@ fn the_portal_and_its_api_speak_tls() {
     assert!(status.starts_with("HTTP/1.1 200") && status.contains("policy_generation"), "{status}");
     drop(silent);
     authority.issue("portal.example", Validity::Now).write(gateway.folder.path(), "main");
-    gateway.control().reload(None);
+    gateway.control().reload(Some(&Actor::System));
     let named = Wanted { authority: &authority, name: "portal.example", versions: None };
     assert_eq!(named.connect(address).expect("a connection").shown(), ["portal.example"]);
     let doctor = gateway.operate(Command::Doctor).expect("told");
