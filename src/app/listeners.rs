@@ -8,7 +8,7 @@ use crate::config::{Config, ListenTls};
 use crate::control::{ListenError, OpsListener, PortalListener, Served};
 use crate::proxy::{BindError, BoundListener};
 use crate::service_manager::Inherited;
-use crate::tls::Certificates;
+use crate::tls::{Certificates, Protocols};
 
 /// The certificates of each listener.
 #[derive(Debug, Default)]
@@ -21,14 +21,15 @@ impl Shown {
     /// Reads them all, and says all that is wrong.
     pub(super) fn read(config: &Config) -> Result<Self, StartError> {
         let mut wrong = Vec::new();
-        let mut read = |setting: &str, tls: Option<&ListenTls>| {
-            let loaded = Certificates::load(certificate_files(tls?));
+        let mut read = |setting: &str, tls: Option<&ListenTls>, protocols| {
+            let loaded = Certificates::load(certificate_files(tls?), protocols);
             let errors = loaded.as_ref().err().into_iter().flatten();
             wrong.extend(errors.map(|error| format!("`{setting}.certificates`: {error}")));
             loaded.ok().map(Arc::new)
         };
-        let gateway = read("gateway.tls", config.gateway.tls.as_ref());
-        let portal = read("portal.tls", config.portal.tls.as_ref());
+        let to_clients = if config.gateway.limits.http2_streams > 0 { Protocols::Http2 } else { Protocols::Http1 };
+        let gateway = read("gateway.tls", config.gateway.tls.as_ref(), to_clients);
+        let portal = read("portal.tls", config.portal.tls.as_ref(), Protocols::Http1);
         if wrong.is_empty() { Ok(Self { gateway, portal }) } else { Err(StartError::Certificates(wrong.join("\n"))) }
     }
 

@@ -134,10 +134,13 @@ pub(super) fn proxy_settings(config: &Config) -> Settings {
         downstream: Downstream {
             head: limits.header_timeout,
             body_read: limits.body_read_timeout,
+            minimum_receive_rate: limits.minimum_receive_rate,
             write: limits.write_timeout,
             minimum_send_rate: limits.minimum_send_rate.map(size),
             keep_alive: limits.keep_alive,
+            connection_lifetime: limits.connection_lifetime,
             requests_per_connection: limits.requests_per_connection,
+            http2_streams: limits.http2_streams,
             connections: count(limits.connections),
             connections_per_address: limits.connections_per_address.map(count),
             requests_at_once: count(limits.requests_at_once),

@@ -119,14 +119,20 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Between two reads of a request's body.
     pub body_read_timeout: Duration,
+    /// The body of a request must come at least this fast, in bytes per second; `None` is any speed.
+    pub minimum_receive_rate: Option<u64>,
     /// For one write to a client to be taken.
     pub write_timeout: Duration,
     /// A client must take an answer at least this fast, in bytes per second; `None` is any speed.
     pub minimum_send_rate: Option<u64>,
     /// An idle connection is kept this long.
     pub keep_alive: Duration,
+    /// A connection takes requests this long.
+    pub connection_lifetime: Duration,
     /// A connection serves this many requests.
     pub requests_per_connection: u32,
+    /// Requests at once on one connection of HTTP/2; 0 where it is not offered.
+    pub http2_streams: u32,
     /// Open connections of all clients together.
     pub connections: u32,
     /// Open connections of one address, of an IPv6 network of 64 bits together; `None` is unlimited.
@@ -229,10 +235,13 @@ impl Limits {
             header_bytes: section.size("header_bytes", 32 << 10, 1 << 10..=1 << 20),
             header_timeout: section.duration("header_timeout", seconds(10), timeouts.clone()),
             body_read_timeout: section.duration("body_read_timeout", seconds(15), timeouts.clone()),
+            minimum_receive_rate: some(section.size("minimum_receive_rate", 500, 0..=1 << 20)),
             write_timeout: section.duration("write_timeout", seconds(15), timeouts),
             minimum_send_rate: some(section.size("minimum_send_rate", 500, 0..=1 << 20)),
             keep_alive: section.duration("keep_alive", seconds(60), seconds(1)..=seconds(3600)),
+            connection_lifetime: section.duration("connection_lifetime", seconds(3600), seconds(1)..=seconds(86_400)),
             requests_per_connection: section.whole("requests_per_connection", 1000, 1..=1_000_000),
+            http2_streams: section.whole("http2_streams", 100, 0..=10_000),
             connections: section.whole("connections", 10_000, 1..=1_000_000),
             connections_per_address: Some(section.whole("connections_per_address", 1000, 0..=1_000_000))
                 .filter(|most| *most > 0),

@@ -5,20 +5,20 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use ipnet::IpNet;
-use pingora_core::apps::ServerApp;
+use pingora_core::apps::{HttpServerApp, ServerApp};
 use pingora_core::protocols::tls::SslStream;
 use pingora_core::protocols::{ALPN, Stream};
 use pingora_core::server::ShutdownWatch;
 use pingora_core::tls::ssl::{Ssl, SslContext};
-use tokio::time::Instant;
 
 use super::connections::{Connections, Most};
+use super::deadline::Deadline;
 use super::head_watch::{HeadWatch, Seen, WatchedStream};
+use super::http2::{self, Http2Limits};
 use super::unread::{Unread, UnreadRows};
 
 tokio::task_local! {
@@ -28,7 +28,7 @@ tokio::task_local! {
 /// The request at hand has its head: stop the timer.
 pub(super) fn head_arrived() {
     let _ = HEAD_TIMER.try_with(|timer| {
-        timer.deadline.store(DISARMED, Ordering::Relaxed);
+        timer.deadline.clear();
         timer.watch.arrived();
     });
 }
@@ -36,12 +36,15 @@ pub(super) fn head_arrived() {
 /// The request at hand is over: the next head must arrive within the keep-alive time plus the head time.
 pub(super) fn waiting_for_next_head() {
     let _ = HEAD_TIMER.try_with(|timer| {
-        timer.arm(timer.limits.keep_alive + timer.limits.head);
+        timer.deadline.set(timer.limits.keep_alive + timer.limits.head);
         timer.watch.await_next();
     });
 }
 
-const DISARMED: u64 = u64::MAX;
+/// Whether the connection of the request at hand has served long enough. HTTP/2 sees to that itself.
+pub(super) fn has_had_its_time() -> bool {
+    HEAD_TIMER.try_with(|timer| timer.deadline.age() > timer.limits.lifetime).unwrap_or(false)
+}
 
 /// Limits of one connection.
 #[derive(Debug, Clone, Copy)]
@@ -50,42 +53,23 @@ pub(super) struct ConnectionLimits {
     pub(super) head: Duration,
     /// Between two requests.
     pub(super) keep_alive: Duration,
+    /// From its beginning to its last request.
+    pub(super) lifetime: Duration,
     /// Connections at once.
     pub(super) connections: Most,
 }
 
 struct HeadTimer {
-    started: Instant,
-    /// Milliseconds after `started`, or `DISARMED`.
-    deadline: AtomicU64,
+    deadline: Deadline,
     limits: ConnectionLimits,
     watch: Arc<HeadWatch>,
-}
-
-impl HeadTimer {
-    fn arm(&self, limit: Duration) {
-        let at = self.started.elapsed().saturating_add(limit);
-        self.deadline.store(u64::try_from(at.as_millis()).unwrap_or(DISARMED - 1), Ordering::Relaxed);
-    }
-
-    /// Returns when a head is overdue.
-    async fn overdue(&self) {
-        loop {
-            let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(DISARMED - 1);
-            let wait = match self.deadline.load(Ordering::Relaxed) {
-                DISARMED => self.limits.head,
-                deadline if deadline <= now => return,
-                deadline => Duration::from_millis(deadline - now),
-            };
-            tokio::time::sleep(wait).await;
-        }
-    }
 }
 
 /// Wraps Pingora's HTTP application with the limits of a connection.
 pub(super) struct Limited<A> {
     pub(super) inner: Arc<A>,
     pub(super) limits: ConnectionLimits,
+    pub(super) http2: Http2Limits,
     pub(super) connections: Arc<Connections>,
     /// Whose connections are not counted by address.
     pub(super) trusted_proxies: Vec<IpNet>,
@@ -117,7 +101,7 @@ enum Ended {
 }
 
 #[async_trait]
-impl<A: ServerApp + Send + Sync + 'static> ServerApp for Limited<A> {
+impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Limited<A> {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let client = address_of(&stream);
         // Behind a proxy many clients share an address.
@@ -132,24 +116,23 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Limited<A> {
             Some(context) => shake(context, stream, self.limits.head).await?,
             None => stream,
         };
-        // The streams of HTTP/2 run in tasks of their own; Pingora's idle limit serves there.
         if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
-            return self.inner.process_new(stream, shutdown).await;
+            http2::serve(&self.inner, stream, self.http2, shutdown, &self.rows, client).await;
+            return None;
         }
         let watch = Arc::new(HeadWatch::new());
         let timer = Arc::new(HeadTimer {
-            started: Instant::now(),
-            deadline: AtomicU64::new(0),
+            deadline: Deadline::new(self.limits.head),
             limits: self.limits,
             watch: Arc::clone(&watch),
         });
-        timer.arm(self.limits.head);
+        timer.deadline.set(self.limits.head);
         let stream: Stream = Box::new(WatchedStream { stream, head: Arc::clone(&watch) });
         let (ended, stream) = tokio::select! {
             stream = HEAD_TIMER.scope(Arc::clone(&timer), self.inner.process_new(stream, shutdown)) => {
                 (Ended::Done, stream)
             }
-            () = timer.overdue() => (Ended::Overdue, None),
+            () = timer.deadline.passed() => (Ended::Overdue, None),
         };
         let stopping = *shutdown.borrow();
         if let Some((unread, seen)) = unread(ended, &watch).filter(|_| !stopping) {

@@ -3,9 +3,11 @@
 mod body;
 mod connection;
 mod connections;
+mod deadline;
 mod failure;
 mod head_watch;
 mod held;
+mod http2;
 mod listener;
 mod local;
 mod outgoing;
@@ -16,6 +18,7 @@ mod respond;
 mod server;
 mod service;
 mod sign_in;
+mod slow_body;
 mod unread;
 
 use std::collections::HashMap;
@@ -72,14 +75,20 @@ pub struct Downstream {
     pub head: Duration,
     /// Between two reads of a body.
     pub body_read: Duration,
+    /// The least speed at which the body of a request comes, in bytes per second.
+    pub minimum_receive_rate: Option<u64>,
     /// One write.
     pub write: Duration,
     /// The least speed at which a client takes an answer, in bytes per second.
     pub minimum_send_rate: Option<usize>,
     /// Between two requests on one connection.
     pub keep_alive: Duration,
+    /// From the beginning of a connection to its last request.
+    pub connection_lifetime: Duration,
     /// Requests on one connection.
     pub requests_per_connection: u32,
+    /// Requests at once on one connection of HTTP/2; none where it is not offered.
+    pub http2_streams: u32,
     /// Connections at once.
     pub connections: usize,
     /// Connections of one address at once; `None` where that is not limited.

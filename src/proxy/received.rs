@@ -7,9 +7,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header;
+use http::uri::Authority;
+use http::{HeaderValue, header};
 use pingora::http::RequestHeader;
 use pingora_core::protocols::http::v1::server::HttpSession;
+use pingora_core::protocols::http::v2::server::HttpSession as Http2Session;
 use pingora_core::protocols::tls::SslDigest;
 use pingora_proxy::Session;
 
@@ -31,6 +33,9 @@ impl Received {
         if chunked && raw.as_deref().is_some_and(names_content_length) {
             // Put back, so that the gate sees both ways to tell where the body ends. Its value does not matter.
             let _ = head.insert_header(header::CONTENT_LENGTH, "0");
+        }
+        if let Some(stream) = session.as_downstream().as_http2() {
+            as_http1(&mut head, stream);
         }
         let tls = session.digest().and_then(|digest| digest.ssl_digest.clone());
         Self { head, raw, tls }
@@ -56,6 +61,20 @@ impl Received {
             Some(raw) => target_of(raw),
             None => self.head.raw_path(),
         }
+    }
+}
+
+/// Puts in what HTTP/2 says elsewhere, so that the gate judges both by one rule: the authority, and that a body comes whose
+/// length is not said. (Pingora has refused an authority that is not the `Host`.)
+fn as_http1(head: &mut RequestHeader, stream: &Http2Session) {
+    if !head.headers.contains_key(header::HOST)
+        && let Some(host) =
+            head.uri.authority().map(Authority::as_str).and_then(|host| HeaderValue::from_str(host).ok())
+    {
+        let _ = head.insert_header(header::HOST, host);
+    }
+    if !stream.is_body_empty() && !head.headers.contains_key(header::CONTENT_LENGTH) {
+        let _ = head.insert_header(header::TRANSFER_ENCODING, "chunked");
     }
 }
 

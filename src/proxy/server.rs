@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use super::Gateway;
 use super::connection::{ConnectionLimits, Limited};
 use super::connections::{Connections, Most};
+use super::http2::Http2Limits;
 use super::listener::{BoundListener, Prebound};
 use super::peer::HealthChecks;
 use super::pulse::Pulse;
@@ -151,7 +152,7 @@ pub fn run(
     let mut server = Server::new_with_opt_and_conf(None, configuration);
     server.bootstrap();
 
-    let downstream = gateway.settings.downstream;
+    let (downstream, head) = (gateway.settings.downstream, gateway.gate.rules.head);
     let checks = HealthChecks::of(&gateway.peers, ConnectorOptions::from_server_conf(&server.configuration));
     let rows = Arc::new(UnreadRows {
         auditor: Arc::clone(&gateway.gate.auditor),
@@ -167,12 +168,22 @@ pub fn run(
     proxy.handle_init_modules();
     let mut options = HttpServerOptions::default();
     options.keepalive_request_limit = Some(downstream.requests_per_connection);
-    options.h2_idle_timeout = Some(downstream.keep_alive);
     proxy.server_options = Some(options);
     let limits = ConnectionLimits {
         head: downstream.head,
         keep_alive: downstream.keep_alive,
+        lifetime: downstream.connection_lifetime,
         connections: Most { of_all: downstream.connections, of_address: downstream.connections_per_address },
+    };
+    let http2 = Http2Limits {
+        streams: downstream.http2_streams,
+        header_bytes: head.header_bytes,
+        headers: head.headers,
+        target: head.target,
+        head: downstream.head,
+        keep_alive: downstream.keep_alive,
+        lifetime: downstream.connection_lifetime,
+        requests: downstream.requests_per_connection,
     };
     let proxy = Arc::new(proxy);
     let (protected, plain): (Vec<_>, Vec<_>) = listeners.into_iter().partition(|listener| listener.tls().is_some());
@@ -183,6 +194,7 @@ pub fn run(
         let limited = Limited {
             inner: Arc::clone(&proxy),
             limits,
+            http2,
             connections: Arc::clone(&connections),
             trusted_proxies: trusted_proxies.clone(),
             rows: Arc::clone(&rows),

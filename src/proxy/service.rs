@@ -18,6 +18,7 @@ use crate::upstream::{Loss, loss};
 use super::failure::{self, CUT, SESSION_LOST};
 use super::held::Held;
 use super::peer::{Attempts, Broken, NoAttempt};
+use super::slow_body::{Pace, Stall};
 use super::{Gateway, connection, local, outgoing};
 
 /// The state of one exchange between Pingora's phases.
@@ -29,6 +30,8 @@ pub struct Context {
     held: Option<Held>,
     /// Which peers it was sent to.
     attempts: Attempts,
+    /// The body, over HTTP/2.
+    stall: Option<Arc<Stall>>,
     _in_flight: InFlight,
 }
 
@@ -39,6 +42,18 @@ struct InFlight(Arc<AtomicUsize>);
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Drop for Context {
+    /// A body that stands still ends the exchange where it is.
+    fn drop(&mut self) {
+        if let (Some(mut exchange), Some(stall)) = (self.exchange.take(), &self.stall)
+            && stall.has_ended_it()
+        {
+            exchange.failure = Some((Code::RequestTimeout, "the body stood still; the stream was reset".to_owned()));
+            exchange.close(None, true, &stall.rows.redactor, &stall.rows.clock);
+        }
     }
 }
 
@@ -54,7 +69,8 @@ impl ProxyHttp for Gateway {
     fn new_ctx(&self) -> Context {
         self.in_flight.fetch_add(1, Ordering::AcqRel);
         let in_flight = InFlight(Arc::clone(&self.in_flight));
-        Context { exchange: None, held: None, attempts: Attempts::default(), _in_flight: in_flight }
+        let (stall, attempts) = (Stall::at_hand(), Attempts::default());
+        Context { exchange: None, held: None, attempts, stall, _in_flight: in_flight }
     }
 
     /// No compression and no other module: what the ERP sends is what the client gets.
@@ -63,13 +79,14 @@ impl ProxyHttp for Gateway {
     async fn early_request_filter(&self, session: &mut Session, _: &mut Context) -> Result<()> {
         connection::head_arrived();
         let limits = &self.settings.downstream;
-        let keep_alive = if self.is_stopping() { None } else { Some(limits.keep_alive.as_secs().max(1)) };
+        let last = self.is_stopping() || connection::has_had_its_time();
+        let keep_alive = if last { None } else { Some(limits.keep_alive.as_secs().max(1)) };
         // Pingora keeps a connection for ever unless each request says otherwise; a client's `close` stays.
         if session.get_keepalive().is_some() {
             session.set_keepalive(keep_alive);
         }
         // Each pipelined request is decided by itself, in order; without this the second one would be dropped.
-        session.as_downstream_mut().set_pipelining_enabled(!self.is_stopping());
+        session.as_downstream_mut().set_pipelining_enabled(!last);
         session.set_read_timeout(Some(limits.body_read));
         session.set_write_timeout(Some(limits.write));
         session.set_min_send_rate(limits.minimum_send_rate);
@@ -124,25 +141,40 @@ impl ProxyHttp for Gateway {
     ) -> Result<()> {
         let exchange = admitted(&mut context.exchange)?;
         *request = outgoing::request(session.req_header(), request, &exchange.admission, &*self.entropy)?;
-        outgoing::settle_expectation(session, request).await
+        outgoing::settle_expectation(session, request).await?;
+        if let Some(stall) = &context.stall
+            && !session.as_mut().is_body_done()
+        {
+            stall.await_piece(self.time_of_piece());
+        }
+        Ok(())
     }
 
     async fn request_body_filter(
         &self,
         _: &mut Session,
         chunk: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         context: &mut Context,
     ) -> Result<()> {
         let exchange = admitted(&mut context.exchange)?;
         self.may_go_on(exchange, &context.attempts)?;
         let passed = exchange.request_chunk(chunk.as_deref().unwrap_or_default());
-        match self.gate.rules.body {
-            Some(limit) if passed > limit => {
-                Err(failure::noted(exchange, Code::TooLarge, format!("more than {limit} bytes")))
-            }
-            _ => Ok(()),
+        if let Some(limit) = self.gate.rules.body.filter(|limit| passed > *limit) {
+            return Err(failure::noted(exchange, Code::TooLarge, format!("more than {limit} bytes")));
         }
+        match &context.stall {
+            Some(stall) if end => stall.done(),
+            Some(stall) => stall.await_piece(self.time_of_piece()),
+            None => {}
+        }
+        let limits = &self.settings.downstream;
+        let pace = Pace { least: limits.minimum_receive_rate, grace: limits.body_read };
+        if !end && pace.is_too_slow(passed, exchange.sending_for(self.gate.clock.monotonic())) {
+            let detail = format!("the body came slower than {} bytes per second", pace.least.unwrap_or(0));
+            return Err(failure::noted(exchange, Code::RequestTimeout, detail));
+        }
+        Ok(())
     }
 
     async fn upstream_response_filter(
@@ -253,6 +285,11 @@ impl ProxyHttp for Gateway {
 }
 
 impl Gateway {
+    /// How long a piece of a body may be awaited: the client has its time, and the ERP its own to take the one before.
+    fn time_of_piece(&self) -> Duration {
+        self.settings.downstream.body_read + self.settings.downstream.write
+    }
+
     /// Sends the answer that is held back, or says why not. Nothing else of it has left yet.
     async fn send_held(&self, session: &mut Session, context: &mut Context) -> Result<()> {
         let Some(held) = context.held.take() else { return Ok(()) };

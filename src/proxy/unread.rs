@@ -31,6 +31,10 @@ pub(super) enum Unread {
     Refused(u16),
     /// The head did not arrive in time.
     Late,
+    /// A connection of HTTP/2 broke its rules.
+    NotHttp2,
+    /// A connection of HTTP/2 asked for too much, so many times.
+    TooManyStreams(usize),
     /// There is no room for the connection.
     TooMany(Refused),
 }
@@ -48,8 +52,9 @@ impl UnreadRows {
         let Ok(id) = RequestId::new(now, &*self.entropy) else { return };
         let (code, status) = match unread {
             Unread::Refused(status) => (Code::BadRequest, Some(status)),
+            Unread::NotHttp2 => (Code::BadRequest, None),
             Unread::Late => (Code::RequestTimeout, None),
-            Unread::TooMany(_) => (Code::Overloaded, None),
+            Unread::TooMany(_) | Unread::TooManyStreams(_) => (Code::Overloaded, None),
         };
         let (method, path) = self.request_line(&seen.start);
         self.auditor.leave(Entry {
@@ -88,6 +93,10 @@ fn reason(unread: Unread, seen: &Seen) -> Cow<'static, str> {
             format!("the head is larger than {LARGEST_HEAD} bytes").into()
         }
         Unread::Refused(_) => "the head could not be read: its first line, a header or its framing is wrong".into(),
+        Unread::NotHttp2 => "what came breaks the rules of HTTP/2 (RFC 9113); closed".into(),
+        Unread::TooManyStreams(refused) => {
+            format!("too much was asked for on one connection of HTTP/2, {refused} streams were refused; closed").into()
+        }
         Unread::Late => {
             format!("the head did not arrive in time; {} bytes came; closed without an answer", seen.bytes).into()
         }

@@ -111,6 +111,12 @@ impl Exchange {
         self.request.bytes
     }
 
+    /// How long it has been under way to the ERP.
+    #[must_use]
+    pub fn sending_for(&self, now: Duration) -> Duration {
+        self.sent_at.map_or(Duration::ZERO, |sent_at| now.saturating_sub(sent_at))
+    }
+
     /// A piece of the answer's body passes.
     pub fn response_chunk(&mut self, chunk: &[u8]) {
         self.answer_arrives(chunk);

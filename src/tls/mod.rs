@@ -21,12 +21,29 @@ pub use files::{CertificateError, CertificateFiles};
 
 use files::Pair;
 
-/// The protocols that are offered, as TLS writes them: HTTP/1.1.
-const OFFERED: &[u8] = b"\x08http/1.1";
+/// What is spoken over TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocols {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 rather than HTTP/1.1.
+    Http2,
+}
+
+impl Protocols {
+    /// As TLS writes them (RFC 7301).
+    const fn offered(self) -> &'static [u8] {
+        match self {
+            Self::Http1 => b"\x08http/1.1",
+            Self::Http2 => b"\x02h2\x08http/1.1",
+        }
+    }
+}
 
 /// Certificates with the files that they came from.
 pub struct Certificates {
     files: Vec<CertificateFiles>,
+    protocols: Protocols,
     current: ArcSwap<Vec<Shown>>,
     looked: Mutex<Looked>,
 }
@@ -79,11 +96,11 @@ impl Certificates {
     ///
     /// # Errors
     /// Everything that is wrong with any of them.
-    pub fn load(files: Vec<CertificateFiles>) -> Result<Self, Vec<CertificateError>> {
+    pub fn load(files: Vec<CertificateFiles>, protocols: Protocols) -> Result<Self, Vec<CertificateError>> {
         let stamps = stamps(&files);
-        let shown = read(&files)?;
+        let shown = read(&files, protocols)?;
         let looked = Mutex::new(Looked { stamps, ..Looked::default() });
-        Ok(Self { files, current: ArcSwap::from_pointee(shown), looked })
+        Ok(Self { files, protocols, current: ArcSwap::from_pointee(shown), looked })
     }
 
     /// Reads the files again where one has changed. Connections that are open go on; new ones get the new certificates.
@@ -98,7 +115,7 @@ impl Certificates {
         if stamps == looked.stamps {
             return Ok(false);
         }
-        match read(&self.files) {
+        match read(&self.files, self.protocols) {
             Ok(shown) => {
                 self.current.store(Arc::new(shown));
                 *looked = Looked { stamps, ..Looked::default() };
@@ -146,7 +163,7 @@ impl Certificates {
     /// # Errors
     /// When OpenSSL cannot.
     pub fn acceptor(self: &Arc<Self>) -> Result<SslAcceptorBuilder, openssl::error::ErrorStack> {
-        let mut builder = basis()?;
+        let mut builder = basis(self.protocols)?;
         let certificates = Arc::clone(self);
         builder.set_servername_callback(move |ssl, _| {
             // Without a name too: certificates that were renewed are shown to everybody.
@@ -170,7 +187,7 @@ fn covers(known: &str, name: &str) -> bool {
 }
 
 /// TLS 1.2 and 1.3 with forward secrecy, as Mozilla's intermediate configuration has it.
-fn basis() -> Result<SslAcceptorBuilder, openssl::error::ErrorStack> {
+fn basis(protocols: Protocols) -> Result<SslAcceptorBuilder, openssl::error::ErrorStack> {
     let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls())?;
     // SECURITY: whoever steals the key of tickets reads what was said, and a session that is resumed has seen no
     // certificate: each handshake is a whole one.
@@ -179,14 +196,15 @@ fn basis() -> Result<SslAcceptorBuilder, openssl::error::ErrorStack> {
     builder.set_num_tickets(0)?;
     // SECURITY: the finite-field exchanges cost the server much more than the client (CVE-2002-20001).
     builder.set_cipher_list(CIPHERS)?;
-    builder.set_alpn_select_callback(|_, wanted| select_next_proto(OFFERED, wanted).ok_or(AlpnError::NOACK));
+    let offered = protocols.offered();
+    builder.set_alpn_select_callback(move |_, wanted| select_next_proto(offered, wanted).ok_or(AlpnError::NOACK));
     Ok(builder)
 }
 
-fn read(files: &[CertificateFiles]) -> Result<Vec<Shown>, Vec<CertificateError>> {
+fn read(files: &[CertificateFiles], protocols: Protocols) -> Result<Vec<Shown>, Vec<CertificateError>> {
     let (mut shown, mut errors) = (Vec::new(), Vec::new());
     for files in files {
-        match Pair::read(files).and_then(|pair| ready(&files.chain, &pair)) {
+        match Pair::read(files).and_then(|pair| ready(&files.chain, &pair, protocols)) {
             Ok(one) => shown.push(one),
             Err(error) => errors.push(error),
         }
@@ -194,9 +212,9 @@ fn read(files: &[CertificateFiles]) -> Result<Vec<Shown>, Vec<CertificateError>>
     if errors.is_empty() { Ok(shown) } else { Err(errors) }
 }
 
-fn ready(file: &Path, pair: &Pair) -> Result<Shown, CertificateError> {
+fn ready(file: &Path, pair: &Pair, protocols: Protocols) -> Result<Shown, CertificateError> {
     let context = || -> Result<SslContext, openssl::error::ErrorStack> {
-        let mut builder = basis()?;
+        let mut builder = basis(protocols)?;
         let mut chain = pair.chain.iter();
         if let Some(first) = chain.next() {
             builder.set_certificate(first)?;

@@ -28,6 +28,8 @@ mod command_line;
 mod corpus;
 mod explain;
 mod handover;
+mod http2;
+mod http2_frames;
 mod faults;
 mod fuzz_corpus;
 mod gate;

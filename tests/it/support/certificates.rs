@@ -9,7 +9,7 @@ use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
-use openssl::ssl::{AlpnError, SslAcceptor, SslMethod, SslVerifyMode, select_next_proto};
+use openssl::ssl::{AlpnError, SslAcceptor, SslConnectorBuilder, SslMethod, SslVerifyMode, select_next_proto};
 use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
 use openssl::x509::store::X509StoreBuilder;
 use openssl::x509::{X509, X509Builder, X509NameBuilder};
@@ -74,6 +74,18 @@ impl Issued {
         std::fs::write(&key, self.key.private_key_to_pem_pkcs8().expect("PEM")).expect("written");
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).expect("a mode");
         (certificate, key)
+    }
+
+    /// Lets a client show this certificate.
+    pub(crate) fn show(&self, client: &mut SslConnectorBuilder) {
+        client.set_certificate(&self.certificate).expect("certificate");
+        client.set_private_key(&self.key).expect("key");
+    }
+
+    /// What tells this certificate from all others: its SHA-256, in hexadecimal.
+    pub(crate) fn fingerprint(&self) -> String {
+        let digest = self.certificate.digest(MessageDigest::sha256()).expect("a digest");
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// A server that shows this certificate, offers the protocols, and asks clients for one of `clients`.

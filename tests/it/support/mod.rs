@@ -6,6 +6,7 @@ pub(crate) mod gateway;
 pub(crate) mod golden;
 pub(crate) mod http;
 pub(crate) mod http2;
+pub(crate) mod http2_client;
 pub(crate) mod prepared;
 pub(crate) mod process;
 pub(crate) mod recorder;
