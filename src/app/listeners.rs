@@ -8,7 +8,7 @@ use crate::config::{Config, ListenTls};
 use crate::control::{ListenError, OpsListener, PortalListener, Served};
 use crate::proxy::{BindError, BoundListener};
 use crate::service_manager::Inherited;
-use crate::tls::{Certificates, Protocols};
+use crate::tls::{Certificates, Offer, Protocols};
 
 /// The certificates of each listener.
 #[derive(Debug, Default)]
@@ -22,7 +22,9 @@ impl Shown {
     pub(super) fn read(config: &Config) -> Result<Self, StartError> {
         let mut wrong = Vec::new();
         let mut read = |setting: &str, tls: Option<&ListenTls>, protocols| {
-            let loaded = Certificates::load(certificate_files(tls?), protocols);
+            let tls = tls?;
+            let offer = Offer { protocols, client_authorities: tls.client_authorities.clone() };
+            let loaded = Certificates::load(certificate_files(tls), offer);
             let errors = loaded.as_ref().err().into_iter().flatten();
             wrong.extend(errors.map(|error| format!("`{setting}.certificates`: {error}")));
             loaded.ok().map(Arc::new)

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
 pub(super) use super::audit_arguments::Audit;
+pub(super) use super::certificate_arguments::CertificateArguments;
 pub(super) use super::credential_arguments::{Credential, CredentialIssue};
 pub(super) use super::db_arguments::Db;
 pub(super) use super::key_arguments::Key;
@@ -213,6 +214,15 @@ pub enum Account {
         name: AccountName,
         #[command(flatten)]
         limits: LimitArguments,
+    },
+    /// Demand that its clients show a certificate, one of these; needs `gateway.tls.client_authorities_file`
+    #[command(
+        after_help = "Example: erp-access account certificates acme \"$(openssl x509 -noout -fingerprint -sha256 -in client.pem)\""
+    )]
+    Certificates {
+        name: AccountName,
+        #[command(flatten)]
+        certificates: CertificateArguments,
     },
     /// Delete an account that nothing belongs to any more; its rows in the audit trail stay
     Delete {

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::audit_search::length;
+use super::certificate_arguments::CertificateArguments;
 use super::limit_arguments::LimitArguments;
 use super::reach::Part;
 use crate::control::{SetOrder, SetState};
@@ -109,6 +110,15 @@ pub enum Credential {
         id: CredentialId,
         #[command(flatten)]
         limits: LimitArguments,
+    },
+    /// Demand that its clients show a certificate, one of these; needs `gateway.tls.client_authorities_file`
+    #[command(
+        after_help = "Example: erp-access credential certificates ID \"$(openssl x509 -noout -fingerprint -sha256 -in client.pem)\""
+    )]
+    Certificates {
+        id: CredentialId,
+        #[command(flatten)]
+        certificates: CertificateArguments,
     },
     /// End the former secrets of a set now, and the tokens that they got
     RotateEnd { id: CredentialId },

@@ -41,6 +41,10 @@ pub(super) fn run(asking: &Asking, verb: Credential) -> Result<ExitCode, Failure
             let rotated = asking.ask(Command::CredentialRotate { id, overlap_seconds: Some(overlap) })?;
             show(&rotated, secrets_file.as_deref(), asking.output)
         }
+        Credential::Certificates { id, certificates } => {
+            let certificates = certificates.fingerprints;
+            asking.print(Command::CredentialCertificates { id, certificates }, &columns)
+        }
         Credential::Limit { id, limits } => {
             asking.print(Command::CredentialLimit { id, limits: limits.limits()? }, &columns)
         }

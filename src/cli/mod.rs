@@ -7,6 +7,7 @@ mod audit_search;
 mod audit_show;
 mod audit_stats;
 mod backups;
+mod certificate_arguments;
 mod connection;
 mod credential_arguments;
 mod credentials;

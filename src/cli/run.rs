@@ -175,6 +175,10 @@ fn account(asking: &Asking, verb: Account) -> Result<ExitCode, Failure> {
         Account::Show { name } => asking.print(Command::AccountShow { name }, &columns),
         Account::Suspend { name, reason } => asking.print(Command::AccountSuspend { name, reason }, &columns),
         Account::Activate { name } => asking.print(Command::AccountActivate { name }, &columns),
+        Account::Certificates { name, certificates } => {
+            let certificates = certificates.fingerprints;
+            asking.print(Command::AccountCertificates { name, certificates }, &columns)
+        }
         Account::Limit { name, limits } => {
             asking.print(Command::AccountLimit { name, limits: limits.limits()? }, &columns)
         }

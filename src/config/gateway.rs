@@ -145,7 +145,7 @@ pub struct Limits {
 
 impl Gateway {
     pub(super) fn read(section: &Section<'_, '_>) -> Self {
-        let tls = section.optional_section("tls", ListenTls::read);
+        let tls = section.optional_section("tls", ListenTls::read_for_clients);
         Self {
             listen: read_listen(section, tls.is_some()),
             plain_listen: section.list("plain_listen", Vec::new(), shown, address),

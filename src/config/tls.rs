@@ -11,6 +11,8 @@ use super::scalar;
 pub struct ListenTls {
     /// At least one, by name; the first is shown where none is for the host that is asked for.
     pub certificates: Vec<ListenCertificate>,
+    /// The certificates of authorities; clients are asked for one that they have signed. Of the gateway only.
+    pub client_authorities: Option<PathBuf>,
     /// For how long browsers and programs are told to use TLS only; `None` tells them nothing.
     pub hsts: Option<Duration>,
 }
@@ -25,6 +27,14 @@ pub struct ListenCertificate {
 }
 
 impl ListenTls {
+    /// Of the listener for clients, who may show certificates of their own.
+    pub(super) fn read_for_clients(section: &Section<'_, '_>) -> Self {
+        let show = |path: &PathBuf| path.display().to_string();
+        let file = |node: &_| Ok(section.in_folder(scalar::text(node)?));
+        let client_authorities = section.optional("client_authorities_file", show, file);
+        Self { client_authorities, ..Self::read(section) }
+    }
+
     pub(super) fn read(section: &Section<'_, '_>) -> Self {
         let day = Duration::from_hours(24);
         let certificates = section.section("certificates", read_certificates);
@@ -33,7 +43,7 @@ impl ListenTls {
             section.wrong("certificates", Wrong::new("names no certificate").with_help(help));
         }
         let hsts = section.duration("hsts", 365 * day, Duration::ZERO..=730 * day);
-        Self { certificates, hsts: Some(hsts).filter(|hsts| !hsts.is_zero()) }
+        Self { certificates, client_authorities: None, hsts: Some(hsts).filter(|hsts| !hsts.is_zero()) }
     }
 }
 

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
+use super::credentials::demanded;
 use super::{Control, ControlError, Result, render};
 use crate::directory::{AccountState, By, Snapshot};
-use crate::domain::{AccountId, AccountName, LabelChange, Labels, Limits};
+use crate::domain::{AccountId, AccountName, Fingerprint, LabelChange, Labels, Limits};
 
 impl Control {
     pub(super) fn create_account(&self, by: &By, name: &AccountName, labels: &[LabelChange]) -> Result<Value> {
@@ -25,6 +26,11 @@ impl Control {
 
     pub(super) fn limit_account(&self, by: &By, name: &AccountName, limits: Option<Limits>) -> Result<Value> {
         let account = self.directory.limit_account(by, name, limits)?;
+        Ok(render::account(&account, sets_of(&self.directory.snapshot(), account.id)))
+    }
+
+    pub(super) fn demand_of_account(&self, by: &By, name: &AccountName, of: Vec<Fingerprint>) -> Result<Value> {
+        let account = self.directory.demand_of_account(by, name, demanded(of)?)?;
         Ok(render::account(&account, sets_of(&self.directory.snapshot(), account.id)))
     }
 

@@ -10,8 +10,8 @@ use utoipa::ToSchema;
 
 use crate::audit::{Checkpoint, Position, StatsBy};
 use crate::domain::{
-    AccountName, CredentialId, EndpointId, LabelChange, Limits, OperatorKeyId, PolicyName, RequestId, Role,
-    ScheduleName, TokenId, UpstreamName,
+    AccountName, CredentialId, EndpointId, Fingerprint, LabelChange, Limits, OperatorKeyId, PolicyName, RequestId,
+    Role, ScheduleName, TokenId, UpstreamName,
 };
 use crate::kill_switch::Scope;
 use crate::policy::PolicyFile;
@@ -40,6 +40,10 @@ pub enum Command {
     AccountLimit { name: AccountName, limits: Option<Limits> },
     /// Says how much a credential set may ask for; without limits, as much as the configuration says.
     CredentialLimit { id: CredentialId, limits: Option<Limits> },
+    /// Says which client certificates the clients of an account must show one of; none is demanded without any.
+    AccountCertificates { name: AccountName, certificates: Vec<Fingerprint> },
+    /// Says which client certificates the clients of a credential set must show one of; none is demanded without any.
+    CredentialCertificates { id: CredentialId, certificates: Vec<Fingerprint> },
     /// Gives an account another name.
     AccountRename { name: AccountName, new_name: AccountName },
     /// Says how an account's people are reached; in place of what was said before.

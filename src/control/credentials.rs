@@ -9,7 +9,9 @@ use super::{Bounds, Control, ControlError, NewSet, Result, render};
 use crate::directory::{
     By, Credential, CredentialChange, CredentialKind, CredentialState, Grant, HashedSecrets, NewCredential, NewSecrets,
 };
-use crate::domain::{AccountName, Actor, CredentialId, IssuedKind, IssuedSecret, Limits, PolicyName, TokenId};
+use crate::domain::{
+    AccountName, Actor, CredentialId, Fingerprint, IssuedKind, IssuedSecret, Limits, PolicyName, TokenId,
+};
 use crate::secrets::{HashPurpose, HashedPassword};
 
 /// New secrets of a set, before they are shown once.
@@ -37,8 +39,20 @@ const USUAL_OVERLAP: u32 = 86_400;
 const LONGEST_OVERLAP: i64 = 7 * 86_400;
 /// Longest name of a credential set, in characters.
 const LONGEST_NAME: usize = 100;
+/// Most client certificates of which one is demanded: today's and tomorrow's of a few machines.
+const MOST_CERTIFICATES: usize = 32;
 /// Longest reason, in characters.
 const LONGEST_REASON: usize = 500;
+
+/// Each once, in order.
+pub(super) fn demanded(mut certificates: Vec<Fingerprint>) -> Result<Vec<Fingerprint>> {
+    certificates.sort_unstable();
+    certificates.dedup();
+    if certificates.len() > MOST_CERTIFICATES {
+        return Err(ControlError::invalid(format!("{MOST_CERTIFICATES} certificates at most")));
+    }
+    Ok(certificates)
+}
 
 impl Control {
     /// Issues a set. Its secrets are in this answer and nowhere else.
@@ -231,6 +245,10 @@ impl Control {
     pub(super) fn revoke_tokens(&self, by: &By, credential: CredentialId) -> Result<Value> {
         let (count, _) = self.directory.revoke_tokens_of(by, credential)?;
         Ok(json!({ "revoked": count }))
+    }
+
+    pub(super) fn demand_of_credential(&self, by: &By, id: CredentialId, of: Vec<Fingerprint>) -> Result<Value> {
+        Ok(self.shown(&self.directory.demand_of_credential(by, id, demanded(of)?)?))
     }
 
     pub(super) fn limit_credential(&self, by: &By, id: CredentialId, limits: Option<Limits>) -> Result<Value> {

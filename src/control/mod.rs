@@ -213,6 +213,8 @@ impl Control {
             Command::AccountCreate { name, labels } => self.create_account(by, &name, &labels),
             Command::AccountLabel { name, changes } => self.label_account(by, &name, &changes),
             Command::AccountLimit { name, limits } => self.limit_account(by, &name, limits),
+            Command::AccountCertificates { name, certificates } => self.demand_of_account(by, &name, certificates),
+            Command::CredentialCertificates { id, certificates } => self.demand_of_credential(by, id, certificates),
             Command::CredentialLimit { id, limits } => self.limit_credential(by, id, limits),
             Command::AccountRename { name, new_name } => self.rename_account(by, &name, &new_name),
             Command::AccountContacts { name, contacts } => self.set_contacts(by, &name, &contacts),

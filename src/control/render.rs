@@ -18,6 +18,7 @@ pub(super) fn account(account: &Account, sets: usize) -> Value {
         account.labels.iter().map(|(key, value)| (key.to_owned(), Value::from(value))).collect();
     json!({
         "name": account.name, "id": account.id, "state": state, "reason": reason, "labels": labels, "contacts": account.contacts, "limits": account.limits,
+        "certificates": account.certificates,
         "credential_sets": sets, "revision": account.revision,
         "created_at": account.created_at,
     })
@@ -43,7 +44,8 @@ pub(super) fn credential(
     json!({
         "id": credential.id, "account": account, "name": credential.name, "kind": credential.kind.as_str(),
         "reason": credential.reason, "purpose": credential.purpose, "state": state, "grants": grants,
-        "clients": credential.clients, "limits": credential.limits, "live_tokens": tokens, "expires_at": credential.expires_at,
+        "clients": credential.clients, "limits": credential.limits,
+        "certificates": credential.certificates, "live_tokens": tokens, "expires_at": credential.expires_at,
         "revision": credential.revision, "created_at": credential.created_at, "rotated_at": credential.rotated_at,
         "last_used_at": credential.used.last(Pair::Current), "former_secrets": former,
     })

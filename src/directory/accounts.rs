@@ -27,6 +27,7 @@ impl Directory {
                 state,
                 labels,
                 limits: None,
+                certificates: Vec::new(),
                 contacts: Vec::new(),
                 revision: 0,
                 created_at: by.at,

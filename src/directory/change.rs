@@ -113,6 +113,7 @@ impl Directory {
                 api_key_hash: new.secrets.api_key_hash,
                 hash_key: new.secrets.hash_key,
                 limits: None,
+                certificates: Vec::new(),
                 revision: 0,
                 created_at: by.at,
                 rotated_at: None,

@@ -4,6 +4,7 @@
 //! swapped in before it is answered; nothing else changes the directory.
 
 mod accounts;
+mod certificates;
 mod change;
 mod detail;
 mod entry;

@@ -5,6 +5,7 @@ mod answer;
 mod client_address;
 mod clock;
 mod entropy;
+mod fingerprint;
 mod id;
 mod issued;
 mod json;
@@ -20,6 +21,7 @@ pub use answer::{Cause, Code};
 pub use client_address::client_address;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
+pub use fingerprint::{Fingerprint, NoFingerprint};
 pub use id::{AccountId, CredentialId, IdError, OperatorKeyId, RequestId, SessionId, TokenId, UserId};
 pub use issued::{IssuedKind, IssuedSecret, NotIssued};
 pub use json::{

@@ -10,6 +10,7 @@ use crate::directory::{Account, AccountState, Credential, CredentialState, Pair}
 use crate::domain::{Code, Principal};
 use crate::secrets::HashPurpose;
 
+use super::certificate::lacking_certificate;
 use super::presented::{PresentedError, presented_api_key, presented_bearer};
 use super::stopped::Running;
 use super::{ApiKeyOnRelay, Challenge, Denial, Gate, Trail};
@@ -48,6 +49,9 @@ impl Gate {
         self.check_api_key(&running, credential)?;
         check_account(account)?;
         check_address(credential, asked.client)?;
+        if let Some(lacking) = lacking_certificate(account, credential, asked.tls.as_ref()) {
+            return Err(wrong_key(lacking));
+        }
         trail.passed(Step::Authentication, format!("set `{}` of account `{}`", credential.name, account.name));
         let (credential, account) = (Arc::clone(credential), Arc::clone(account));
         Ok(Known { running, principal, credential, account })

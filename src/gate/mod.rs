@@ -9,6 +9,7 @@
 
 mod admission;
 mod authenticate;
+mod certificate;
 mod correlation;
 mod denial;
 mod head;
@@ -24,6 +25,7 @@ mod stopped;
 mod trail;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -34,12 +36,13 @@ use jiff::Timestamp;
 use crate::audit::{AuditUnavailable, Auditor, Entry, Redactor, Step};
 use crate::config::{RateLimits, Upstream};
 use crate::directory::{CutInFlight, Directory};
-use crate::domain::{Clock, Code, RequestId, UpstreamName};
+use crate::domain::{Clock, Code, Fingerprint, RequestId, UpstreamName};
 use crate::policy::PolicyStore;
 use crate::secrets::KeyRing;
 use crate::upstream::Sessions;
 
 pub use admission::{Admission, CutOff};
+pub use certificate::lacking_certificate;
 pub use correlation::accepted_correlation;
 pub use denial::{Challenge, Denial, Public, Quota, ReachedLimit};
 pub use head::{BodyFraming, CleanHead, Head, HeadLimits, HeadRefused};
@@ -133,6 +136,15 @@ pub struct TlsInUse<'a> {
     pub version: &'a str,
     /// The cipher suite.
     pub cipher: &'a str,
+    /// The certificate that the client has shown, and that one of our authorities has signed.
+    pub certificate: Option<Fingerprint>,
+}
+
+impl fmt::Display for TlsInUse<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} {}", self.version, self.cipher)?;
+        self.certificate.map_or(Ok(()), |certificate| write!(out, " certificate={certificate}"))
+    }
 }
 
 /// The body of a request that is still on its way.

@@ -41,7 +41,7 @@ impl Gate {
         Relay::of(open, self).map(drop)
     }
 
-    /// As if the set had shown a live token and its x-api-key. That these are right is all that is taken for granted.
+    /// As if the set had shown a live token, its x-api-key and the certificate that is demanded. That these are right is all that is taken for granted.
     fn known_by_name<'a>(
         &self,
         running: Running<'a>,

@@ -30,7 +30,7 @@ impl Trail {
                 client: asked.client,
                 method: method_text(asked.head.method),
                 path,
-                tls: asked.tls.map(|tls| format!("{} {}", tls.version, tls.cipher).into()),
+                tls: asked.tls.map(|tls| tls.to_string().into()),
                 verdicts: Vec::with_capacity(9),
                 ..Entry::new(asked.id, Kind::Relay, asked.now)
             },

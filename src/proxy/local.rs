@@ -14,6 +14,7 @@ use crate::relay::Answer;
 use crate::schedule::State;
 use crate::token::TokenAsked;
 
+use super::received::in_use;
 use super::{Gateway, Received, body};
 
 /// The largest body of a token request, in bytes.
@@ -69,8 +70,10 @@ async fn token(gateway: &Gateway, session: &mut Session, id: RequestId, local: L
             return refused(gateway, session, id, late).await;
         }
     };
+    let digest = session.digest().and_then(|digest| digest.ssl_digest.clone());
     let asked = TokenAsked {
         id,
+        tls: digest.as_deref().map(in_use),
         headers: &session.req_header().headers,
         body,
         client: gateway.client_address(session),

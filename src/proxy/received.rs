@@ -15,6 +15,7 @@ use pingora_core::protocols::http::v2::server::HttpSession as Http2Session;
 use pingora_core::protocols::tls::SslDigest;
 use pingora_proxy::Session;
 
+use crate::domain::Fingerprint;
 use crate::gate::{Head, TlsInUse};
 
 /// A copy of the head of the request at hand.
@@ -53,7 +54,7 @@ impl Received {
 
     /// What protects the connection.
     pub(super) fn tls(&self) -> Option<TlsInUse<'_>> {
-        self.tls.as_deref().map(|digest| TlsInUse { version: &digest.version, cipher: &digest.cipher })
+        self.tls.as_deref().map(in_use)
     }
 
     fn target(&self) -> &[u8] {
@@ -62,6 +63,13 @@ impl Received {
             None => self.head.raw_path(),
         }
     }
+}
+
+/// What a connection's TLS is.
+pub(super) fn in_use(digest: &SslDigest) -> TlsInUse<'_> {
+    // Empty where none was shown.
+    let certificate = digest.cert_digest.as_slice().try_into().ok().map(Fingerprint::from_bytes);
+    TlsInUse { version: &digest.version, cipher: &digest.cipher, certificate }
 }
 
 /// Puts in what HTTP/2 says elsewhere, so that the gate judges both by one rule: the authority, and that a body comes whose

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, params};
 
 use super::{ChangeTransaction, Store, StoreError, exactly_one, from_sql, to_sql, unknown};
-use crate::domain::{AccountId, AccountName, Labels, Limits};
+use crate::domain::{AccountId, AccountName, Fingerprint, Labels, Limits};
 
 /// An organisation or team that is given access.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Account {
     pub labels: Labels,
     /// How much all its sets together may ask for.
     pub limits: Option<Limits>,
+    /// The client certificates of which one must be shown; none is demanded where there are none.
+    pub certificates: Vec<Fingerprint>,
     /// How its people are reached.
     pub contacts: Vec<String>,
     /// The number of the change that made it what it is.
@@ -50,7 +52,8 @@ impl Store {
         let mut labels = self.labels()?;
         let connection = self.connection()?;
         let mut statement = connection.prepare(
-            "SELECT id, name, state, reason, changed_at, created_at, revision, contacts, limits FROM account ORDER BY name",
+            "SELECT id, name, state, reason, changed_at, created_at, revision, contacts, limits, certificates
+             FROM account ORDER BY name",
         )?;
         let rows = statement.query_map([], |row| {
             let name: String = row.get(1)?;
@@ -69,6 +72,7 @@ impl Store {
                 },
                 labels: labels.remove(&id).unwrap_or_default(),
                 limits: limits(row.get(8)?)?,
+                certificates: fingerprints(row.get(9)?)?,
                 contacts: contacts(row.get(7)?)?,
                 revision: row.get::<_, i64>(6)?.unsigned_abs(),
                 created_at: from_sql(row.get(5)?),
@@ -81,6 +85,12 @@ impl Store {
 /// Limits as a column holds them; none is NULL.
 pub(super) fn limits(column: Option<String>) -> rusqlite::Result<Option<Limits>> {
     column.map(|text| serde_json::from_str(&text).map_err(|_| unknown(0, &text))).transpose()
+}
+
+/// Fingerprints as a column holds them; none is NULL.
+pub(super) fn fingerprints(column: Option<String>) -> rusqlite::Result<Vec<Fingerprint>> {
+    let Some(text) = column else { return Ok(Vec::new()) };
+    serde_json::from_str(&text).map_err(|_| unknown(0, &text))
 }
 
 fn contacts(column: Option<String>) -> rusqlite::Result<Vec<String>> {
@@ -162,6 +172,18 @@ impl ChangeTransaction<'_> {
         exactly_one("update account", affected)
     }
 
+    /// Writes which client certificates an account demands.
+    ///
+    /// # Errors
+    /// When there is no such account, or on a fault of the database.
+    pub fn put_account_certificates(&self, id: AccountId, certificates: &[Fingerprint]) -> Result<(), StoreError> {
+        let affected = self.connection().execute(
+            "UPDATE account SET certificates = ?2 WHERE id = ?1",
+            params![id.as_bytes(), fingerprints_column(certificates)],
+        )?;
+        exactly_one("update account", affected)
+    }
+
     /// Writes how an account's people are reached.
     ///
     /// # Errors
@@ -233,6 +255,11 @@ impl ChangeTransaction<'_> {
 /// The same the other way.
 pub(super) fn limits_column(limits: Option<Limits>) -> Option<String> {
     limits.map(|limits| serde_json::json!(limits).to_string())
+}
+
+/// The same the other way.
+pub(super) fn fingerprints_column(fingerprints: &[Fingerprint]) -> Option<String> {
+    (!fingerprints.is_empty()).then(|| serde_json::json!(fingerprints).to_string())
 }
 
 fn columns(account: &Account) -> (&'static str, Option<&str>, i64) {

@@ -8,10 +8,10 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::accounts::{limits, limits_column};
+use super::accounts::{fingerprints, fingerprints_column, limits, limits_column};
 use super::rotation::{FormerSecrets, Pair, Used, former};
 use super::{ChangeTransaction, Store, StoreError, exactly_one, from_sql, to_sql, unknown};
-use crate::domain::{AccountId, CredentialId, Limits, PolicyName};
+use crate::domain::{AccountId, CredentialId, Fingerprint, Limits, PolicyName};
 use crate::secrets::{HashedPassword, KeyId, KeyedHash};
 
 /// What an integration holds: a client id, an API password, an x-api-key.
@@ -43,6 +43,8 @@ pub struct Credential {
     pub api_key_hash: KeyedHash,
     /// How much it may ask for.
     pub limits: Option<Limits>,
+    /// The client certificates of which one must be shown; none is demanded where there are none.
+    pub certificates: Vec<Fingerprint>,
     /// The number of the change that made it what it is.
     pub revision: u64,
     /// When it was issued.
@@ -164,7 +166,7 @@ impl Store {
             "SELECT id, account, name, kind, state, expires_at, credential.password_hash, credential.api_key_hash,
                 created_at, reason, purpose, clients, secrets_at, credential.last_used_at, former_secrets.password_hash,
                 former_secrets.api_key_hash, ends_at, former_secrets.last_used_at, revision, limits, credential.hash_key,
-                former_secrets.hash_key
+                former_secrets.hash_key, certificates
              FROM credential LEFT JOIN former_secrets ON former_secrets.credential = credential.id",
         )?;
         let rows = statement.query_map([], |row| {
@@ -198,6 +200,7 @@ impl Store {
                 former: former(row)?,
                 used: Arc::new(Used::from_columns(row.get(13)?, row.get(17)?)),
                 limits: limits(row.get(19)?)?,
+                certificates: fingerprints(row.get(22)?)?,
                 revision: row.get::<_, i64>(18)?.unsigned_abs(),
                 grants: grants.remove(&id).unwrap_or_default(),
             })
@@ -314,6 +317,22 @@ impl ChangeTransaction<'_> {
             ],
         )?;
         exactly_one("update credential", affected)
+    }
+
+    /// Writes which client certificates a credential set demands.
+    ///
+    /// # Errors
+    /// When there is no such set, or on a fault of the database.
+    pub fn put_credential_certificates(
+        &self,
+        id: CredentialId,
+        certificates: &[Fingerprint],
+    ) -> Result<(), StoreError> {
+        let affected = self.connection().execute(
+            "UPDATE credential SET certificates = ?2 WHERE id = ?1",
+            params![id.as_bytes(), fingerprints_column(certificates)],
+        )?;
+        exactly_one("update credential set", affected)
     }
 
     /// Writes how much a credential set may ask for.

@@ -13,7 +13,12 @@ pub(super) const MIGRATIONS: &[M<'_>] = &[
     M::up(HASH_KEYS),
     M::up(PORTAL),
     M::up(FIRST_PASSWORD),
+    M::up(CLIENT_CERTIFICATES),
 ];
+
+const CLIENT_CERTIFICATES: &str =
+    "ALTER TABLE account ADD COLUMN certificates TEXT;       -- JSON: SHA-256 fingerprints; one of them must be shown
+    ALTER TABLE credential ADD COLUMN certificates TEXT;     -- likewise";
 
 const FIRST_PASSWORD: &str =
     "ALTER TABLE portal_user ADD COLUMN first_password_until INTEGER;  -- where it was not changed yet";

@@ -108,6 +108,13 @@ impl Pair {
     }
 }
 
+/// The certificates of authorities in a file.
+pub(super) fn read_authorities(file: &Path) -> Result<Vec<X509>, CertificateError> {
+    let unreadable = |source| CertificateError::Unreadable { file: file.to_owned(), source };
+    let found = X509::stack_from_pem(&std::fs::read(file).map_err(unreadable)?).unwrap_or_default();
+    if found.is_empty() { Err(CertificateError::NoCertificate { file: file.to_owned() }) } else { Ok(found) }
+}
+
 /// More than any private key takes, in bytes.
 const MAX_KEY: usize = 64 * 1024;
 

@@ -7,19 +7,21 @@ mod tests;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use openssl::ssl::{
     AlpnError, NameType, SslAcceptor, SslAcceptorBuilder, SslContext, SslMethod, SslOptions, SslSessionCacheMode,
-    select_next_proto,
+    SslVerifyMode, select_next_proto,
 };
+use openssl::x509::X509;
+use openssl::x509::store::X509StoreBuilder;
 
 pub use files::{CertificateError, CertificateFiles};
 
-use files::Pair;
+use files::{Pair, read_authorities};
 
 /// What is spoken over TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,10 +42,25 @@ impl Protocols {
     }
 }
 
+/// What a listener offers beside its certificates.
+#[derive(Debug, Clone)]
+pub struct Offer {
+    /// What is spoken.
+    pub protocols: Protocols,
+    /// Certificates of authorities as PEM: clients are asked for one that they have signed, and may show none.
+    pub client_authorities: Option<PathBuf>,
+}
+
+/// The same, read.
+struct Terms {
+    protocols: Protocols,
+    client_authorities: Option<Vec<X509>>,
+}
+
 /// Certificates with the files that they came from.
 pub struct Certificates {
     files: Vec<CertificateFiles>,
-    protocols: Protocols,
+    offer: Offer,
     current: ArcSwap<Vec<Shown>>,
     looked: Mutex<Looked>,
 }
@@ -96,11 +113,11 @@ impl Certificates {
     ///
     /// # Errors
     /// Everything that is wrong with any of them.
-    pub fn load(files: Vec<CertificateFiles>, protocols: Protocols) -> Result<Self, Vec<CertificateError>> {
-        let stamps = stamps(&files);
-        let shown = read(&files, protocols)?;
+    pub fn load(files: Vec<CertificateFiles>, offer: Offer) -> Result<Self, Vec<CertificateError>> {
+        let stamps = stamps(&files, &offer);
+        let shown = read(&files, &offer)?;
         let looked = Mutex::new(Looked { stamps, ..Looked::default() });
-        Ok(Self { files, protocols, current: ArcSwap::from_pointee(shown), looked })
+        Ok(Self { files, offer, current: ArcSwap::from_pointee(shown), looked })
     }
 
     /// Reads the files again where one has changed. Connections that are open go on; new ones get the new certificates.
@@ -111,11 +128,11 @@ impl Certificates {
     /// they are the same at the next look.
     pub fn renew(&self, look: Look) -> Result<bool, Vec<CertificateError>> {
         let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
-        let stamps = stamps(&self.files);
+        let stamps = stamps(&self.files, &self.offer);
         if stamps == looked.stamps {
             return Ok(false);
         }
-        match read(&self.files, self.protocols) {
+        match read(&self.files, &self.offer) {
             Ok(shown) => {
                 self.current.store(Arc::new(shown));
                 *looked = Looked { stamps, ..Looked::default() };
@@ -163,7 +180,11 @@ impl Certificates {
     /// # Errors
     /// When OpenSSL cannot.
     pub fn acceptor(self: &Arc<Self>) -> Result<SslAcceptorBuilder, openssl::error::ErrorStack> {
-        let mut builder = basis(self.protocols)?;
+        let mut builder = basis(self.offer.protocols)?;
+        if self.offer.client_authorities.is_some() {
+            // Each context has the authorities; whether one is asked for is said here.
+            builder.set_verify(SslVerifyMode::PEER);
+        }
         let certificates = Arc::clone(self);
         builder.set_servername_callback(move |ssl, _| {
             // Without a name too: certificates that were renewed are shown to everybody.
@@ -201,10 +222,16 @@ fn basis(protocols: Protocols) -> Result<SslAcceptorBuilder, openssl::error::Err
     Ok(builder)
 }
 
-fn read(files: &[CertificateFiles], protocols: Protocols) -> Result<Vec<Shown>, Vec<CertificateError>> {
+fn read(files: &[CertificateFiles], offer: &Offer) -> Result<Vec<Shown>, Vec<CertificateError>> {
     let (mut shown, mut errors) = (Vec::new(), Vec::new());
+    let client_authorities = offer.client_authorities.as_deref().map(read_authorities).transpose();
+    let client_authorities = client_authorities.unwrap_or_else(|error| {
+        errors.push(error);
+        None
+    });
+    let terms = Terms { protocols: offer.protocols, client_authorities };
     for files in files {
-        match Pair::read(files).and_then(|pair| ready(&files.chain, &pair, protocols)) {
+        match Pair::read(files).and_then(|pair| ready(&files.chain, &pair, &terms)) {
             Ok(one) => shown.push(one),
             Err(error) => errors.push(error),
         }
@@ -212,9 +239,18 @@ fn read(files: &[CertificateFiles], protocols: Protocols) -> Result<Vec<Shown>, 
     if errors.is_empty() { Ok(shown) } else { Err(errors) }
 }
 
-fn ready(file: &Path, pair: &Pair, protocols: Protocols) -> Result<Shown, CertificateError> {
+fn ready(file: &Path, pair: &Pair, terms: &Terms) -> Result<Shown, CertificateError> {
     let context = || -> Result<SslContext, openssl::error::ErrorStack> {
-        let mut builder = basis(protocols)?;
+        let mut builder = basis(terms.protocols)?;
+        if let Some(authorities) = &terms.client_authorities {
+            builder.set_verify(SslVerifyMode::PEER);
+            let mut store = X509StoreBuilder::new()?;
+            for authority in authorities {
+                builder.add_client_ca(authority)?;
+                store.add_cert(authority.clone())?;
+            }
+            builder.set_cert_store(store.build());
+        }
         let mut chain = pair.chain.iter();
         if let Some(first) = chain.next() {
             builder.set_certificate(first)?;
@@ -231,10 +267,11 @@ fn ready(file: &Path, pair: &Pair, protocols: Protocols) -> Result<Shown, Certif
     Ok(Shown { names: pair.names.clone(), ends_at: pair.ends_at, context: context().map_err(refused)? })
 }
 
-fn stamps(files: &[CertificateFiles]) -> Vec<Option<Stamp>> {
+fn stamps(files: &[CertificateFiles], offer: &Offer) -> Vec<Option<Stamp>> {
     let stamp = |file: &Path| {
         let found = fs::metadata(file).ok()?;
         Some((found.mtime(), found.mtime_nsec(), found.len(), found.ino()))
     };
-    files.iter().flat_map(|files| [stamp(&files.chain), stamp(&files.key)]).collect()
+    let pairs = files.iter().flat_map(|files| [&files.chain, &files.key]);
+    pairs.chain(&offer.client_authorities).map(|file| stamp(file)).collect()
 }

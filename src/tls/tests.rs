@@ -11,6 +11,8 @@ use openssl::x509::{X509, X509NameBuilder};
 
 use super::*;
 
+const OFFER: Offer = Offer { protocols: Protocols::Http1, client_authorities: None };
+
 fn key() -> PKey<Private> {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).expect("a curve");
     PKey::from_ec_key(EcKey::generate(&group).expect("a key")).expect("a key")
@@ -75,7 +77,7 @@ fn shown(certificates: &Certificates, name: Option<&str>) -> String {
 fn the_certificate_is_the_one_for_the_name_that_is_asked_for() {
     let folder = Folder::new();
     let files = vec![folder.pair("a", &["api.example"]), folder.pair("b", &["*.Branch.example", "other.example"])];
-    let certificates = Certificates::load(files, Protocols::Http1).expect("loaded");
+    let certificates = Certificates::load(files, OFFER).expect("loaded");
     for (asked, expected) in [
         (None, "api.example"),
         (Some("api.example"), "api.example"),
@@ -118,7 +120,7 @@ fn everything_that_is_wrong_is_said_at_once_with_its_file() {
         open,
         nobody,
     ];
-    let errors = Certificates::load(files, Protocols::Http1).expect_err("refused");
+    let errors = Certificates::load(files, OFFER).expect_err("refused");
     let told: Vec<String> = errors.iter().map(ToString::to_string).collect();
     let expected = [
         "missing.pem` cannot be read",
@@ -138,7 +140,7 @@ fn everything_that_is_wrong_is_said_at_once_with_its_file() {
 fn renewed_files_are_shown_and_broken_ones_change_nothing() {
     let folder = Folder::new();
     let files = folder.pair("a", &["first.example"]);
-    let certificates = Certificates::load(vec![files.clone()], Protocols::Http1).expect("loaded");
+    let certificates = Certificates::load(vec![files.clone()], OFFER).expect("loaded");
     assert!(!certificates.renew(Look::ByItself).expect("nothing is wrong"), "nothing has changed");
     fs::remove_file(&files.chain).expect("removed");
     assert!(!certificates.renew(Look::ByItself).expect("half of it may be on its way"));

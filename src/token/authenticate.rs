@@ -8,7 +8,10 @@ use jiff::Timestamp;
 use crate::audit::Step;
 use crate::directory::{Account, AccountState, By, Credential, CredentialState, HashedSecrets, Pair};
 use crate::domain::{Actor, Code, CredentialId, Secret};
-use crate::gate::{BasicCredentials, Challenge, Denial, PresentedError, network, presented_api_key, presented_basic};
+use crate::gate::{
+    BasicCredentials, Challenge, Denial, PresentedError, lacking_certificate, network, presented_api_key,
+    presented_basic,
+};
 use crate::secrets::{HashPurpose, HashedPassword, HashingError, KeyRing, Verified};
 
 use super::row::AttemptRow;
@@ -151,6 +154,9 @@ fn usable(credential: &Credential, account: &Account, asked: &TokenAsked<'_>) ->
     }
     if !credential.is_for(asked.client) {
         return Err(invalid("the secrets are right, but the credential set is not for this address"));
+    }
+    if let Some(lacking) = lacking_certificate(account, credential, asked.tls.as_ref()) {
+        return Err(invalid(lacking));
     }
     match &account.state {
         AccountState::Active => Ok(()),

@@ -20,6 +20,7 @@ use jiff::Timestamp;
 use crate::audit::Auditor;
 use crate::directory::Directory;
 use crate::domain::{Clock, Entropy, RequestId};
+use crate::gate::TlsInUse;
 use crate::secrets::{KeyRing, PasswordHasher};
 
 pub use throttle::Throttle;
@@ -62,6 +63,8 @@ pub struct TokenAsked<'a> {
     pub body: Bytes,
     /// Where it came from.
     pub client: Option<IpAddr>,
+    /// What protects the connection that brought it; `None` where nothing does.
+    pub tls: Option<TlsInUse<'a>>,
     /// When it came.
     pub now: Timestamp,
 }

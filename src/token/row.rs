@@ -21,6 +21,7 @@ impl AttemptRow {
             entry: Entry {
                 correlation: crate::gate::accepted_correlation(asked.headers),
                 client: asked.client,
+                tls: asked.tls.map(|tls| tls.to_string().into()),
                 method: Cow::Borrowed("POST"),
                 path: operation.to_owned(),
                 verdicts: Vec::with_capacity(4),

@@ -197,6 +197,9 @@ fn accounts(scene: &mut Scene) {
     scene.call("account-list", &[], &none);
     scene.call("account-show", &["acme"], &none);
     scene.call("account-label", &["acme"], &json!({ "changes": ["tier=silver"] }));
+    let certificates = json!({ "certificates": ["ab".repeat(32)] });
+    scene.call("account-certificates", &["acme"], &certificates);
+    scene.call("account-certificates", &["acme"], &json!({ "certificates": [] }));
     scene.call("account-limit", &["acme"], &json!({ "limits": { "requests": 1000, "per_seconds": 60 } }));
     scene.call("account-contacts", &["acme"], &json!({ "contacts": ["ops@acme.example"] }));
     scene.call("account-rename", &["acme"], &json!({ "new_name": "initech" }));
@@ -214,6 +217,8 @@ fn credentials(scene: &mut Scene) -> (String, String) {
     scene.call("credential-list", &[], &none);
     scene.call("credential-search", &[], &json!({ "text": "shop", "sort": "expires_at" }));
     scene.call("credential-update", &[&set], &json!({ "purpose": "the till" }));
+    scene.call("credential-certificates", &[&set], &json!({ "certificates": ["ab".repeat(32)] }));
+    scene.call("credential-certificates", &[&set], &json!({ "certificates": [] }));
     scene.call("credential-limit", &[&set], &json!({ "limits": { "requests": 1000, "per_seconds": 60 } }));
     scene.call("credential-rotate", &[&set], &json!({ "overlap_seconds": 3600 }));
     scene.call("credential-show", &[&set], &none);

@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::support::certificates::{Authority, Validity};
+use crate::support::gateway::Setup;
 use crate::support::http::Connection;
+use crate::support::http2_client::{Dial, Http2Client};
 use crate::support::prepared::Prepared;
 use crate::support::process::{self, free_address};
 use crate::support::recorder::Recorder;
@@ -50,8 +53,42 @@ impl Asking {
     }
 }
 
+/// A client of HTTP/2 that goes elsewhere when it is told that the gateway leaves.
+struct AskingOverHttp2 {
+    address: SocketAddr,
+    authority: Arc<Authority>,
+    token: String,
+}
+
+impl AskingOverHttp2 {
+    fn once(&self, kept: &mut Option<Http2Client>) -> Result<(), String> {
+        // What GOAWAY says was not taken is sent again (RFC 9113 section 6.8), which each library does by itself.
+        match self.on(kept) {
+            Err(error) if error.ends_with("connection error received: not a result of an error") => self.on(kept),
+            done => done,
+        }
+    }
+
+    fn on(&self, kept: &mut Option<Http2Client>) -> Result<(), String> {
+        let mut client = match kept.take().filter(Http2Client::is_open) {
+            Some(client) => client,
+            None => {
+                let dial = Dial { authority: &self.authority, name: HOST, shows: None };
+                Http2Client::try_connect(self.address, &dial).map_err(|error| format!("connect: {error}"))?
+            }
+        };
+        let bearer = format!("Bearer {}", self.token);
+        let answer = client.try_ask("GET", "/v1/orders", &[("authorization", &bearer)], None)?;
+        if answer.status != 200 {
+            return Err(format!("{}: {}", answer.status, answer.text()));
+        }
+        *kept = Some(client);
+        Ok(())
+    }
+}
+
 impl Load {
-    fn start(address: SocketAddr, token: &str) -> Self {
+    fn start(address: SocketAddr, over_tls: SocketAddr, authority: &Arc<Authority>, token: &str) -> Self {
         let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let clients = (0..14).map(|number| {
             let keep = number < 10;
@@ -70,7 +107,23 @@ impl Load {
                 failures
             })
         });
-        let clients = clients.collect();
+        let over_http2 = (0..4).map(|_| {
+            let asking =
+                AskingOverHttp2 { address: over_tls, authority: Arc::clone(authority), token: token.to_owned() };
+            let (stop, served) = (Arc::clone(&stop), Arc::clone(&served));
+            std::thread::spawn(move || {
+                let (mut kept, mut failures) = (None, Vec::new());
+                while !stop.load(Ordering::Relaxed) {
+                    match asking.once(&mut kept) {
+                        Ok(()) => drop(served.fetch_add(1, Ordering::Relaxed)),
+                        Err(failure) => failures.push(format!("HTTP/2: {failure}")),
+                    }
+                    std::thread::sleep(Duration::from_millis(25));
+                }
+                failures
+            })
+        });
+        let clients = clients.chain(over_http2).collect();
         Self { stop, served, clients }
     }
 
@@ -94,23 +147,30 @@ impl Load {
 }
 
 const ROUNDS: usize = 4;
+const HOST: &str = "api.example";
 
 #[test]
 fn a_restart_under_load_fails_no_request_and_loses_no_row() {
     let erp = Recorder::answering("application/json", &[], b"[]");
-    let prepared = Prepared::new(erp.address(), "audit:\n  guarantee: before_relay\n");
+    let (address, over_tls) = (free_address(), free_address());
+    let listen = format!(
+        "  plain_listen: [\"{address}\"]\n  tls: {{ certificates: {{ main: {{ chain_file: main.pem, key_file: main.key }} }} }}\n"
+    );
+    let authority = Arc::new(Authority::new("an authority"));
+    let setup = Setup::new(erp.address()).config("audit:\n  guarantee: before_relay\n").gateway(&listen);
+    let prepared = Prepared::of(setup);
     let folder = prepared.folder.path();
-    let address = free_address();
+    authority.issue(HOST, Validity::Now).write(folder, "main");
     let mut manager = ServiceManager::new(folder);
-    let mut service = manager.start(folder, address);
-    assert_eq!(manager.kept.len(), 1, "the socket is kept: {:?}", manager.heard);
-    let load = Load::start(address, &prepared.token(address));
+    let mut service = manager.start(folder, over_tls);
+    assert_eq!(manager.kept.len(), 2, "the sockets are kept: {:?}", manager.heard);
+    let load = Load::start(address, over_tls, &authority, &prepared.token(address));
     load.goes_on(200);
     for round in 1..=ROUNDS {
         assert!(service.terminate(), "round {round}\n{}", process::log(folder));
         manager.hear();
         assert!(manager.heard.iter().any(|line| line == "STOPPING=1"), "{:?}", manager.heard);
-        service = manager.start(folder, address);
+        service = manager.start(folder, over_tls);
         // A change by the second owner is not lost by the third.
         process::succeed(folder, &["account", "create", &format!("round-{round}")], "");
         load.goes_on(200);

@@ -33,6 +33,7 @@ mod http2_frames;
 mod faults;
 mod fuzz_corpus;
 mod gate;
+mod client_certificates;
 mod lifecycle;
 mod monitoring;
 mod obligations;

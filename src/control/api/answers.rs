@@ -37,17 +37,23 @@ impl Answer {
             "account-list" => pages("Account", &["name"]),
             "account-create" => Self { status: 201, makes: true, ..one("Account") },
             "account-show" => one("AccountWithSets"),
-            "account-label" | "account-rename" | "account-contacts" | "account-limit" | "account-suspend" => {
-                one("Account")
-            }
+            "account-label"
+            | "account-rename"
+            | "account-contacts"
+            | "account-limit"
+            | "account-certificates"
+            | "account-suspend" => one("Account"),
             "account-activate" | "account-delete" => one("AccountState"),
             "credential-list" => pages("CredentialSet", &["id"]),
             "credential-search" => one("FoundCredentialSets"),
             "credential-issue" => Self { status: 201, makes: true, ..one("IssuedCredentialSet") },
             "credential-rotate" => Self { makes: true, ..one("IssuedCredentialSet") },
-            "credential-show" | "credential-update" | "credential-limit" | "grant-add" | "grant-remove" => {
-                one("CredentialSet")
-            }
+            "credential-show"
+            | "credential-update"
+            | "credential-limit"
+            | "credential-certificates"
+            | "grant-add"
+            | "grant-remove" => one("CredentialSet"),
             "credential-access" => one("Callable"),
             "credential-openapi" => one("OpenApiDocument"),
             "account-api" => one("AccountApi"),

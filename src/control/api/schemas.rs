@@ -8,8 +8,8 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::audit::{Checkpoint, Position, StatsBy};
 use crate::domain::{
-    AccountName, CredentialId, EndpointId, LabelChange, Limits, OperatorKeyId, PolicyName, RequestId, Role,
-    ScheduleName, TokenId, UpstreamName,
+    AccountName, CredentialId, EndpointId, Fingerprint, LabelChange, Limits, OperatorKeyId, PolicyName, RequestId,
+    Role, ScheduleName, TokenId, UpstreamName,
 };
 use crate::kill_switch::Scope;
 use crate::policy::PolicyFile;
@@ -51,6 +51,8 @@ texts! {
     OperatorKeyId: "The id of an operator key", ID, "019ab7c2-7d3e-7cc1-8b1f-0242ac120005";
     TokenId: "The id of a token", ID, "019ab7c2-7d3e-7cc1-8b1f-0242ac120003";
     RequestId: "The id of an audit row", ID, "019ab7c2-7d3e-7cc1-8b1f-0242ac120004";
+    Fingerprint: "The SHA-256 of a certificate", "^[0-9a-fA-F]{2}(:?[0-9a-fA-F]{2}){31}$",
+        "5a8b8b0f0d2a1f9d5e3c7b6a4958473625140312a1b2c3d4e5f60718293a4b5c";
     LabelChange: "`key=value` sets a label, `key-` removes one",
         "^[a-z0-9][a-z0-9._-]{0,63}(=[ -~]{1,100}|-)$", "tier=gold";
     Scope: "What a kill switch stops", "^(all|(account|policy|upstream):[a-z0-9][a-z0-9._-]{0,63})$", "all";

@@ -135,8 +135,25 @@ impl Setup {
 
     /// TLS with this certificate beside a plain listener.
     pub(crate) fn start_with_tls(self, certificate: &certificates::Issued) -> Gateway {
-        let tls = "  plain_listen: [\"127.0.0.1:0\"]\n  tls:\n    certificates:\n      main: { chain_file: main.pem, key_file: main.key }\n";
-        let folder = self.gateway(tls).write();
+        self.start_with_client_certificates(certificate, None)
+    }
+
+    /// The same, with an authority that signs certificates of clients.
+    pub(crate) fn start_with_client_certificates(
+        self,
+        certificate: &certificates::Issued,
+        clients: Option<&certificates::Authority>,
+    ) -> Gateway {
+        let tls = "  plain_listen: [\"127.0.0.1:0\"]\n  tls:\n    client_authorities_file: clients.pem\n    certificates:\n      main: { chain_file: main.pem, key_file: main.key }\n";
+        let tls = match clients {
+            Some(_) => tls.to_owned(),
+            None => tls.replace("    client_authorities_file: clients.pem\n", ""),
+        };
+        let folder = self.gateway(&tls).write();
+        if let Some(clients) = clients {
+            std::fs::write(folder.path().join("clients.pem"), clients.certificate().to_pem().expect("PEM"))
+                .expect("written");
+        }
         certificate.write(folder.path(), "main");
         Gateway::start(folder, ManualClock::at(OPEN.parse().expect("a time")))
     }

@@ -100,6 +100,11 @@ impl Http2Client {
         Ok(response)
     }
 
+    /// Whether another request may be sent: the gateway has not said that it leaves.
+    pub(crate) fn is_open(&self) -> bool {
+        self.runtime.block_on(self.sender.clone().ready()).is_ok()
+    }
+
     /// Begins a request; its body is sent by hand where it is not over.
     pub(crate) fn open(
         &mut self,

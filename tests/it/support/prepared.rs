@@ -32,7 +32,11 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     pub(crate) fn new(erp: SocketAddr, config: &str) -> Self {
-        let folder = Setup::new(erp).policy("order-reader.yaml", UNLIMITED).config(config).write();
+        Self::of(Setup::new(erp).config(config))
+    }
+
+    pub(crate) fn of(setup: Setup) -> Self {
+        let folder = setup.policy("order-reader.yaml", UNLIMITED).write();
         let run = |arguments: &[&str], input: &str| process::succeed(folder.path(), arguments, input);
         run(&["db", "migrate"], "");
         run(&["upstream", "secret", "set", "erp", "--api-key"], ERP_KEY);
