@@ -129,6 +129,7 @@ pub(super) fn proxy_settings(config: &Config) -> Settings {
         introspect_path: beside_token("introspect"),
         public_url: config.gateway.public_url.as_ref().map(|url| PublicUrl::new(&url.to_string())),
         trusted_proxies: config.gateway.trusted_proxies.clone(),
+        proxy_protocol: config.gateway.proxy_protocol.clone(),
         hsts: config.gateway.tls.as_ref().and_then(hsts),
         preview_bytes: size(config.audit.preview_bytes),
         downstream: Downstream {

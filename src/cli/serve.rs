@@ -19,6 +19,7 @@ pub(super) fn serve(sources: &Sources, arguments: &Serve) -> Result<ExitCode, Fa
     let config = Config::load(sources).map_err(Failure::invalid)?;
     telemetry::init(&config.log).map_err(Failure::other)?;
     forbid_core_dumps()?;
+    allow_open_files(config.gateway.limits.connections);
     if arguments.migrate {
         app::migrate(&config).map_err(Failure::other)?;
     }
@@ -58,6 +59,24 @@ pub(super) fn migrate(sources: &Sources) -> Result<ExitCode, Failure> {
     app::migrate(&config).map_err(Failure::other)?;
     line(&format!("the databases in {} have this version's format", config.store.directory.display()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Each connection of a client may need one to the ERP, and the rest needs some files too.
+const OTHER_FILES: u64 = 256;
+
+/// Takes as many open files as the system lets us, and says where these are too few for the connections that are allowed.
+fn allow_open_files(connections: u32) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let given = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: given.maximum, maximum: given.maximum });
+    let open = if raised.is_ok() { given.maximum } else { given.current };
+    let needed = 2 * u64::from(connections) + OTHER_FILES;
+    if let Some(open) = open.filter(|open| *open < needed) {
+        log::warn!(
+            "{open} files may be open at once, and {connections} connections (`gateway.limits.connections`) may need {needed}; \
+             raise `LimitNOFILE=` or `ulimit -n`, or lower the setting"
+        );
+    }
 }
 
 /// A core dump would hold every key.

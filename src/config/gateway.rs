@@ -31,6 +31,8 @@ pub struct Gateway {
     pub api_key_on_relay: ApiKeyOnRelay,
     /// Networks whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Networks whose connections begin with a PROXY header.
+    pub proxy_protocol: Vec<IpNet>,
     /// Which changes cut relays in progress.
     pub cut_in_flight: Vec<CutBy>,
     /// How much may be asked for.
@@ -146,6 +148,7 @@ pub struct Limits {
 impl Gateway {
     pub(super) fn read(section: &Section<'_, '_>) -> Self {
         let tls = section.optional_section("tls", ListenTls::read_for_clients);
+        let networks = |name| section.list(name, Vec::new(), |net: &IpNet| scalar::quoted(&net.to_string()), network);
         Self {
             listen: read_listen(section, tls.is_some()),
             plain_listen: section.list("plain_listen", Vec::new(), shown, address),
@@ -153,12 +156,8 @@ impl Gateway {
             public_url: section.optional("public_url", PublicUrl::to_string, public_url),
             token_path: section.value("token_path", "/oauth/token".to_owned(), String::clone, own_path),
             api_key_on_relay: section.choice("api_key_on_relay", ApiKeyOnRelay::Optional),
-            trusted_proxies: section.list(
-                "trusted_proxies",
-                Vec::new(),
-                |net| scalar::quoted(&net.to_string()),
-                network,
-            ),
+            trusted_proxies: networks("trusted_proxies"),
+            proxy_protocol: networks("proxy_protocol"),
             cut_in_flight: section.choices("cut_in_flight", vec![CutBy::Kill, CutBy::Suspend, CutBy::Revoke]),
             rate_limits: section.section("rate_limits", RateLimits::read),
             limits: section.section("limits", Limits::read),

@@ -3,7 +3,7 @@
 //! Pingora's own limit is per read, so a client that sends a byte now and then is never cut off, and from the second
 //! request on a connection there is no limit at all.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use super::connections::{Connections, Most};
 use super::deadline::Deadline;
 use super::head_watch::{HeadWatch, Seen, WatchedStream};
 use super::http2::{self, Http2Limits};
+use super::proxied::{self, Unsaid, address_of};
 use super::unread::{Unread, UnreadRows};
 
 tokio::task_local! {
@@ -73,6 +74,8 @@ pub(super) struct Limited<A> {
     pub(super) connections: Arc<Connections>,
     /// Whose connections are not counted by address.
     pub(super) trusted_proxies: Vec<IpNet>,
+    /// Who says first for whom the connection is.
+    pub(super) proxy_protocol: Vec<IpNet>,
     pub(super) rows: Arc<UnreadRows>,
     /// With what a connection begins where TLS is spoken.
     pub(super) tls: Option<SslContext>,
@@ -91,6 +94,28 @@ async fn shake(context: &SslContext, stream: Stream, within: Duration) -> Option
     }
 }
 
+impl<A> Limited<A> {
+    /// Lets a proxy say for whom the connection is; `None` where it does not.
+    async fn learn_for_whom(&self, stream: &mut Stream) -> Option<()> {
+        let proxy = address_of(stream).filter(|address| is_in(&self.proxy_protocol, address));
+        let Some(proxy) = proxy else { return Some(()) };
+        match tokio::time::timeout(self.limits.head, proxied::read(stream)).await {
+            Ok(Ok(Some(address))) => proxied::comes_from(stream, address),
+            Ok(Ok(None)) => {}
+            Ok(Err(Unsaid::Nothing)) => return None,
+            Ok(Err(Unsaid::Malformed)) | Err(_) => {
+                self.rows.leave(Unread::ForNobody, Some(proxy), &Seen::default());
+                return None;
+            }
+        }
+        Some(())
+    }
+}
+
+fn is_in(networks: &[IpNet], address: &IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(address))
+}
+
 /// How a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ended {
@@ -102,11 +127,18 @@ enum Ended {
 
 #[async_trait]
 impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Limited<A> {
-    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+    async fn process_new(self: &Arc<Self>, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let (mut open, room) = self.connections.opened(self.limits.connections);
+        let room = match room {
+            Ok(()) => {
+                self.learn_for_whom(&mut stream).await?;
+                // Behind a proxy many clients share an address.
+                let counted = address_of(&stream).filter(|client| !is_in(&self.trusted_proxies, client));
+                counted.map_or(Ok(()), |client| open.counts_for(client, self.limits.connections))
+            }
+            Err(refused) => Err(refused),
+        };
         let client = address_of(&stream);
-        // Behind a proxy many clients share an address.
-        let counted = client.filter(|client| !self.trusted_proxies.iter().any(|net| net.contains(client)));
-        let (_open, room) = self.connections.opened(counted, self.limits.connections);
         if let Err(refused) = room {
             self.rows.leave(Unread::TooMany(refused), client, &Seen::default());
             return None;
@@ -158,9 +190,4 @@ fn unread(ended: Ended, watch: &HeadWatch) -> Option<(Unread, Seen)> {
         (None, Ended::Overdue | Ended::Done) => Unread::Late,
     };
     Some((unread, seen))
-}
-
-fn address_of(stream: &Stream) -> Option<IpAddr> {
-    let digest = stream.get_socket_digest()?;
-    digest.peer_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip)
 }

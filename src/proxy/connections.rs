@@ -65,6 +65,22 @@ pub(super) struct Open {
     address: Option<IpAddr>,
 }
 
+impl Open {
+    /// Counts it for this address too, where addresses are counted.
+    pub(super) fn counts_for(&mut self, address: IpAddr, most: Most) -> Result<(), Refused> {
+        let Some(most) = most.of_address else { return Ok(()) };
+        let address = network(address);
+        let others = {
+            let mut addresses = self.of.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = addresses.entry(address).or_default();
+            *count += 1;
+            *count - 1
+        };
+        self.address = Some(address);
+        if others >= most { Err(self.of.refuse(Refused::OfAddress(others))) } else { Ok(()) }
+    }
+}
+
 impl Drop for Open {
     fn drop(&mut self) {
         self.of.open.fetch_sub(1, Ordering::AcqRel);
@@ -81,27 +97,18 @@ impl Drop for Open {
 }
 
 impl Connections {
-    /// Counts a connection from this address, where it is to be counted; one that finds no room counts until it is closed.
-    pub(super) fn opened(self: &Arc<Self>, address: Option<IpAddr>, most: Most) -> (Open, Result<(), Refused>) {
+    /// Counts a connection; one that finds no room counts until it is closed.
+    pub(super) fn opened(self: &Arc<Self>, most: Most) -> (Open, Result<(), Refused>) {
         let others = self.open.fetch_add(1, Ordering::AcqRel);
-        let address = address.filter(|_| most.of_address.is_some()).map(network);
-        let of_address = address.map_or(0, |address| {
-            let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = addresses.entry(address).or_default();
-            *count += 1;
-            *count - 1
-        });
-        let room = if others >= most.of_all {
-            Err(Refused::OfAll(others))
-        } else if most.of_address.is_some_and(|most| of_address >= most) {
-            Err(Refused::OfAddress(of_address))
-        } else {
-            Ok(())
-        };
-        if let Some(count) = room.err().and_then(|refused| self.refused.get(refused.place())) {
+        let room = if others >= most.of_all { Err(self.refuse(Refused::OfAll(others))) } else { Ok(()) };
+        (Open { of: Arc::clone(self), address: None }, room)
+    }
+
+    fn refuse(&self, refused: Refused) -> Refused {
+        if let Some(count) = self.refused.get(refused.place()) {
             count.fetch_add(1, Ordering::Relaxed);
         }
-        (Open { of: Arc::clone(self), address }, room)
+        refused
     }
 
     /// How many are open.
@@ -151,14 +158,18 @@ mod tests {
     const MANY: Most = Most { of_all: 100, of_address: None };
 
     fn open(connections: &Arc<Connections>) -> Open {
-        connections.opened(None, MANY).0
+        connections.opened(MANY).0
     }
 
     #[test]
     fn connections_are_limited_together_and_by_address() {
         let connections = Arc::new(Connections::default());
         let most = Most { of_all: 4, of_address: Some(2) };
-        let from = |address: &str| connections.opened(Some(address.parse().expect("an address")), most);
+        let from = |address: &str| {
+            let (mut open, room) = connections.opened(most);
+            let room = room.and_then(|()| open.counts_for(address.parse().expect("an address"), most));
+            (open, room)
+        };
         let (first, room) = from("192.0.2.1");
         assert_eq!(room, Ok(()));
         let second = from("::ffff:192.0.2.1");

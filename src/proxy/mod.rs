@@ -12,6 +12,7 @@ mod listener;
 mod local;
 mod outgoing;
 mod peer;
+mod proxied;
 mod pulse;
 mod received;
 mod respond;
@@ -60,6 +61,8 @@ pub struct Settings {
     pub public_url: Option<PublicUrl>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Proxies that say by the PROXY protocol for whom a connection is.
+    pub proxy_protocol: Vec<IpNet>,
     /// What clients over TLS are told of using TLS only.
     pub hsts: Option<HeaderValue>,
     /// Bytes of a body's preview.

@@ -163,6 +163,7 @@ pub fn run(
     let in_flight = Arc::clone(&gateway.in_flight);
     let connections = Arc::clone(&gateway.connections);
     let trusted_proxies = gateway.settings.trusted_proxies.clone();
+    let proxy_protocol = gateway.settings.proxy_protocol.clone();
     let stopping = Arc::clone(&gateway.stopping);
     let mut proxy = HttpProxy::new(gateway, Arc::clone(&server.configuration));
     proxy.handle_init_modules();
@@ -197,6 +198,7 @@ pub fn run(
             http2,
             connections: Arc::clone(&connections),
             trusted_proxies: trusted_proxies.clone(),
+            proxy_protocol: proxy_protocol.clone(),
             rows: Arc::clone(&rows),
             tls: context.map(|builder| builder.build().into_context()),
         };

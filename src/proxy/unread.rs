@@ -35,6 +35,8 @@ pub(super) enum Unread {
     NotHttp2,
     /// A connection of HTTP/2 asked for too much, so many times.
     TooManyStreams(usize),
+    /// A proxy did not say for whom the connection is.
+    ForNobody,
     /// There is no room for the connection.
     TooMany(Refused),
 }
@@ -52,7 +54,7 @@ impl UnreadRows {
         let Ok(id) = RequestId::new(now, &*self.entropy) else { return };
         let (code, status) = match unread {
             Unread::Refused(status) => (Code::BadRequest, Some(status)),
-            Unread::NotHttp2 => (Code::BadRequest, None),
+            Unread::NotHttp2 | Unread::ForNobody => (Code::BadRequest, None),
             Unread::Late => (Code::RequestTimeout, None),
             Unread::TooMany(_) | Unread::TooManyStreams(_) => (Code::Overloaded, None),
         };
@@ -93,6 +95,9 @@ fn reason(unread: Unread, seen: &Seen) -> Cow<'static, str> {
             format!("the head is larger than {LARGEST_HEAD} bytes").into()
         }
         Unread::Refused(_) => "the head could not be read: its first line, a header or its framing is wrong".into(),
+        Unread::ForNobody => {
+            "the connection comes from `gateway.proxy_protocol`, and does not begin with a PROXY header; closed".into()
+        }
         Unread::NotHttp2 => "what came breaks the rules of HTTP/2 (RFC 9113); closed".into(),
         Unread::TooManyStreams(refused) => {
             format!("too much was asked for on one connection of HTTP/2, {refused} streams were refused; closed").into()

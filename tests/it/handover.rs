@@ -70,12 +70,11 @@ impl AskingOverHttp2 {
     }
 
     fn on(&self, kept: &mut Option<Http2Client>) -> Result<(), String> {
-        let mut client = match kept.take().filter(Http2Client::is_open) {
-            Some(client) => client,
-            None => {
-                let dial = Dial { authority: &self.authority, name: HOST, shows: None };
-                Http2Client::try_connect(self.address, &dial).map_err(|error| format!("connect: {error}"))?
-            }
+        let mut client = if let Some(client) = kept.take().filter(Http2Client::is_open) {
+            client
+        } else {
+            let dial = Dial { authority: &self.authority, name: HOST, shows: None };
+            Http2Client::try_connect(self.address, &dial).map_err(|error| format!("connect: {error}"))?
         };
         let bearer = format!("Bearer {}", self.token);
         let answer = client.try_ask("GET", "/v1/orders", &[("authorization", &bearer)], None)?;

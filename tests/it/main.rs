@@ -26,6 +26,7 @@ mod browser_flows;
 mod browser_policies;
 mod command_line;
 mod corpus;
+mod edge;
 mod explain;
 mod handover;
 mod http2;

@@ -191,7 +191,7 @@ impl Frame {
         bytes
     }
 
-    /// The error code of GOAWAY and RST_STREAM.
+    /// The error code of `GOAWAY` and `RST_STREAM`.
     pub(crate) fn reason(&self) -> u32 {
         let from = if self.kind == GOAWAY { 4 } else { 0 };
         u32::from_be_bytes(self.payload[from..from + 4].try_into().expect("a code"))
