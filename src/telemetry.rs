@@ -1,5 +1,7 @@
 //! Logs: one line for people or machines on standard error, never a secret.
 
+mod restrained;
+
 use std::fmt::Write as _;
 use std::panic::PanicHookInfo;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +17,8 @@ use logforth::{Diagnostic, Filter, Layout};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+
+use restrained::Restrained;
 
 use crate::config::{LogConfig, LogFormat, LogLevel};
 
@@ -36,8 +40,9 @@ pub fn init(config: &LogConfig) -> Result<(), TelemetryError> {
         LogFormat::Text => Stderr::default().with_layout(OneLine),
         LogFormat::Json => Stderr::default().with_layout(JsonLine),
     };
-    let logger =
-        logforth::core::builder().dispatch(|dispatch| dispatch.filter(Capped { least }).append(appender)).build();
+    let logger = logforth::core::builder()
+        .dispatch(|dispatch| dispatch.filter(Capped { least }).append(Restrained::new(appender)))
+        .build();
     log::set_boxed_logger(Box::new(LogBridge::new(logger))).map_err(|_| TelemetryError::AlreadySetUp)?;
     log::set_max_level(least);
     std::panic::set_hook(Box::new(note_panic));

@@ -60,6 +60,8 @@ pub(super) fn text(control: &Control) -> String {
     if let Some(connections) = &control.connections {
         page.gauge("connections", "Open connections of clients.", "", connections.open());
         page.connections_refused(connections.refused());
+        let streams = connections.streams_refused();
+        page.counter("http2_streams_refused_total", "Streams of HTTP/2 for which there was no room.", streams);
     }
     page.certificates(&control.certificates);
     if let Some(gate) = &control.gate {

@@ -134,6 +134,9 @@ fn everything(directory: &Directory, ring: &KeyRing) {
     let limits = Some(crate::domain::Limits::new(None, Some(3), None));
     directory.limit_account(&by, &name, limits).expect("limited");
     directory.limit_credential(&by, id, limits).expect("limited");
+    let certificates = vec![crate::domain::Fingerprint::from_bytes([7; 32])];
+    directory.demand_of_account(&by, &name, certificates.clone()).expect("demanded");
+    directory.demand_of_credential(&by, id, certificates).expect("demanded");
     accounts(directory);
     let new = NewOperatorKey {
         name: "ticket-system".into(),

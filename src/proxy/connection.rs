@@ -149,7 +149,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Limited<A> {
             None => stream,
         };
         if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
-            http2::serve(&self.inner, stream, self.http2, shutdown, &self.rows, client).await;
+            http2::serve(&self.inner, stream, self.http2, shutdown, &self.connections, &self.rows, client).await;
             return None;
         }
         let watch = Arc::new(HeadWatch::new());

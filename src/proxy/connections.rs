@@ -25,6 +25,7 @@ pub struct Connections {
     open: AtomicUsize,
     addresses: Mutex<HashMap<IpAddr, usize>>,
     refused: [AtomicU64; Refused::NAMES.len()],
+    streams_refused: AtomicU64,
     no_more: AtomicBool,
 }
 
@@ -120,6 +121,17 @@ impl Connections {
     /// How many found no room since the start, by the limit.
     pub fn refused(&self) -> impl Iterator<Item = (&'static str, u64)> {
         Refused::NAMES.into_iter().zip(&self.refused).map(|(name, count)| (name, count.load(Ordering::Relaxed)))
+    }
+
+    /// A stream of HTTP/2 found no room.
+    pub(super) fn refuse_stream(&self) {
+        self.streams_refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many streams of HTTP/2 found no room since the start.
+    #[must_use]
+    pub fn streams_refused(&self) -> u64 {
+        self.streams_refused.load(Ordering::Relaxed)
     }
 
     /// No connection comes any more, and idle ones were closed.

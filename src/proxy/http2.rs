@@ -14,6 +14,7 @@ use pingora_core::server::ShutdownWatch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::connections::Connections;
 use super::head_watch::Seen;
 use super::slow_body::Stall;
 use super::unread::{Unread, UnreadRows};
@@ -75,12 +76,14 @@ pub(super) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
     stream: Stream,
     limits: Http2Limits,
     shutdown: &ShutdownWatch,
+    connections: &Connections,
     rows: &Arc<UnreadRows>,
     client: Option<IpAddr>,
 ) {
     let mut connection = Connection {
         app,
         limits,
+        connections,
         rows,
         client,
         shutdown: shutdown.clone(),
@@ -102,6 +105,7 @@ pub(super) async fn serve<A: HttpServerApp + Send + Sync + 'static>(
 struct Connection<'a, A> {
     app: &'a Arc<A>,
     limits: Http2Limits,
+    connections: &'a Connections,
     rows: &'a Arc<UnreadRows>,
     client: Option<IpAddr>,
     shutdown: ShutdownWatch,
@@ -176,6 +180,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Connection<'_, A> {
         // The protocol does not count streams that the client has reset; the work on them is not over yet.
         if self.streams.len() >= usize::try_from(self.limits.streams).unwrap_or(usize::MAX) {
             self.refused += 1;
+            self.connections.refuse_stream();
             return session.shutdown_with_reason(h2::Reason::REFUSED_STREAM);
         }
         self.accepted += 1;

@@ -31,7 +31,7 @@ impl Scene {
     fn new(limits: &str) -> Self {
         let erp = Recorder::answering("application/json", &[], b"[]");
         let authority = Authority::new("an authority");
-        let setup = Setup::new(erp.address()).gateway(limits);
+        let setup = Setup::new(erp.address()).gateway(limits).config("ops:\n  listen: [\"127.0.0.1:0\"]\n");
         let gateway = setup.start_with_tls(&authority.issue(HOST, Validity::Now));
         gateway.set_api_key("erp-key-over-http2");
         let token = gateway.token(&gateway.issue("acme", &["order-reader", "order-writer"]));
@@ -301,6 +301,23 @@ fn more_streams_than_allowed_are_refused_so_that_they_can_be_sent_again() {
         // `:status: 200` by its index (RFC 7541 appendix A).
         assert_eq!(answer.payload.first(), Some(&0x88), "{answer:?}");
     }
+}
+
+/// The protocol does not count a stream that its client has reset; we do, until the work on it is over.
+#[test]
+fn streams_that_were_reset_count_until_the_work_on_them_is_over() {
+    let scene = Scene::new("  limits: { http2_streams: 1 }\n");
+    let ops = scene.gateway.ops.expect("it is watched over");
+    let refused = (0..100).any(|_| {
+        let mut frames = scene.frames();
+        let reset = |stream| Frame::new(RST_STREAM, 0, stream, &8_u32.to_be_bytes());
+        let all = [scene.asks(1, END_STREAM), reset(1), scene.asks(3, END_STREAM), reset(3), scene.asks(5, END_STREAM)];
+        frames.raw(&all.iter().flat_map(Frame::bytes).collect::<Vec<u8>>());
+        let _ = std::iter::from_fn(|| frames.next()).find(|frame| frame.stream == 5);
+        let metrics = crate::support::http::once(ops, "GET", "/metrics", &[], None).text();
+        !metrics.contains("erp_access_http2_streams_refused_total 0\n")
+    });
+    assert!(refused, "none was refused");
 }
 
 impl Scene {

@@ -57,8 +57,9 @@ fn get(fields: &Fields<'_>) -> Frame {
     Frame::new(HEADERS, END_HEADERS | END_STREAM, 1, &block(fields))
 }
 
+/// Its answer waits for the body, so the stream stays open.
 fn post(stream: u32) -> Frame {
-    let fields = [(":method", "POST"), (":scheme", "https"), (":authority", HOST), (":path", "/status")];
+    let fields = [(":method", "POST"), (":scheme", "https"), (":authority", HOST), (":path", "/oauth/token")];
     Frame::new(HEADERS, END_HEADERS, stream, &block(&fields))
 }
 

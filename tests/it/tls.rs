@@ -37,7 +37,7 @@ impl Wanted<'_> {
             // Old versions need what OpenSSL no longer offers by itself.
             builder.set_security_level(0);
         }
-        builder.set_alpn_protos(b"\x02h2\x08http/1.1").expect("set");
+        builder.set_alpn_protos(b"\x08http/1.1").expect("set");
         let stream = TcpStream::connect(address).expect("connected");
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("set");
         builder.build().connect(self.name, stream).map(Client).map_err(|error| error.to_string())

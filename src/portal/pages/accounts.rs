@@ -162,6 +162,7 @@ async fn shown(portal: &Portal, session: &Session, name: &str, error: Option<Con
                 ("Labels".into(), text(&account, "labels")),
                 ("Contacts".into(), text(&account, "contacts")),
                 ("Limits".into(), text(&account, "limits")),
+                ("Client certificates".into(), text(&account, "certificates")),
                 ("Created".into(), when(&account, "created_at")),
             ]));
             blocks.extend(sets(portal, session, name).await);

@@ -194,6 +194,7 @@ fn facts(set: &Value) -> Vec<Block> {
         fact("What it is for", "purpose"),
         fact("Policies", "grants"),
         fact("Networks", "clients"),
+        fact("Client certificates", "certificates"),
         fact("Live tokens", "live_tokens"),
         moment("Ends", "expires_at"),
         moment("Issued", "created_at"),
