@@ -58,8 +58,24 @@ fn request(subject: &Subject, method: &'static str, target: &str, body: usize, s
     if body > 0 {
         headers.push(("content-type", "application/json".to_owned()));
     }
-    let body = if body > 0 { format!("\"{}\"", "x".repeat(body - 2)).into() } else { Bytes::new() };
+    let body = if body > 0 { order(body) } else { Bytes::new() };
     Request { method, target: target.to_owned(), headers, body, status }
+}
+
+/// An order of so many bytes.
+fn order(size: usize) -> Bytes {
+    let mut text = String::from("{\"customer\":17,\"lines\":[");
+    for number in 1.. {
+        let line = format!("{{\"product\":\"A-{number}\",\"quantity\":{number},\"note\":\"as last time\"}},");
+        if text.len() + line.len() + 4 > size {
+            break;
+        }
+        text.push_str(&line);
+    }
+    text.push_str("{}]");
+    text.push_str(&" ".repeat(size - 1 - text.len()));
+    text.push('}');
+    text.into()
 }
 
 fn get(subject: &Subject) -> Vec<Request> {

@@ -12,14 +12,26 @@ use pingora_proxy::{ProxyHttp, Session, http_proxy_service};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Answers 1 KiB to everything, and 1 MiB to `/v1/download`.
+/// Answers a list of orders of 1 KiB to everything, and 1 MiB to `/v1/download`.
 pub(crate) fn erp(address: SocketAddr) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let listener = TcpListener::bind(address).await.expect("bound");
         let answer = |size: usize| -> Bytes {
             let head = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n\r\n");
-            let body = format!("\"{}\"", "x".repeat(size - 2));
+            let mut body = String::from("[");
+            for number in 1.. {
+                let order = format!(
+                    "{{\"id\":{number},\"state\":\"confirmed\",\"customer\":\"ACME GmbH\",\"total\":\"{number}.90\",\"currency\":\"EUR\"}},"
+                );
+                if body.len() + order.len() + 2 > size {
+                    break;
+                }
+                body.push_str(&order);
+            }
+            body.push_str("{}");
+            body.push_str(&" ".repeat(size - 1 - body.len()));
+            body.push(']');
             (head + &body).into()
         };
         let (short, long) = (answer(1 << 10), answer(1 << 20));

@@ -1,6 +1,5 @@
 //! The side of the audit trail that is asked: room is reserved here before a request is let in.
 
-use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -18,6 +17,7 @@ use super::fold::Folder;
 use super::health::{Gauges, WriterHealth};
 use super::index::{self, Indexer};
 use super::ledger::{self, Ledger, Record};
+use super::queue::{Queue, queue};
 use super::recorded::{self, RecordedPart};
 use super::recover;
 use super::row::{Filter, Passed, Row};
@@ -67,7 +67,7 @@ pub struct QueueSettings {
 /// Writes audit rows and answers questions about them.
 #[derive(Debug)]
 pub struct Auditor {
-    queue: Sender<Job>,
+    queue: Queue,
     room: Arc<Semaphore>,
     capacity: usize,
     pub(super) settings: QueueSettings,
@@ -111,7 +111,7 @@ impl Auditor {
             log::warn!("{interrupted} relays of the last run had no outcome; their audit rows now say `interrupted`");
         }
         let gauges = Arc::new(Gauges::new());
-        let (queue, jobs) = channel();
+        let (queue, jobs) = queue();
         let writer = Writer::new(jobs, pool.clone(), ledger, Arc::clone(&gauges), Arc::clone(&clock));
         let thread = std::thread::Builder::new()
             .name("audit-writer".into())
@@ -142,12 +142,12 @@ impl Auditor {
     /// # Errors
     /// When the queue stays full for the configured time.
     pub async fn reserve(&self) -> Result<Slot, AuditUnavailable> {
-        let room = match Arc::clone(&self.room).try_acquire_owned() {
-            Ok(room) => room,
-            Err(_) => tokio::time::timeout(self.settings.reserve_timeout, Arc::clone(&self.room).acquire_owned())
-                .await
-                .map_err(|_| AuditUnavailable)?
-                .map_err(|_| AuditUnavailable)?,
+        let room = if let Ok(room) = Arc::clone(&self.room).try_acquire_owned() {
+            room
+        } else {
+            self.queue.hurry();
+            let freed = tokio::time::timeout(self.settings.reserve_timeout, Arc::clone(&self.room).acquire_owned());
+            freed.await.map_err(|_| AuditUnavailable)?.map_err(|_| AuditUnavailable)?
         };
         Ok(Slot {
             room,
@@ -204,7 +204,7 @@ impl Auditor {
     pub fn write_blocking(&self, entry: Entry) -> Result<(), AuditUnavailable> {
         let (sender, receiver) = oneshot::channel();
         let record = Record::Decision(Box::new(entry));
-        self.queue.send(Job::Write { record, committed: Some(sender), room: None }).map_err(|_| AuditUnavailable)?;
+        self.queue.send(Job::Write { record, committed: Some(sender), room: None })?;
         receiver.blocking_recv().map_err(|_| AuditUnavailable)?
     }
 

@@ -19,6 +19,7 @@ mod histogram;
 mod index;
 mod ledger;
 mod probe;
+mod queue;
 mod recorded;
 mod records;
 mod recover;

@@ -1,7 +1,6 @@
 //! Room for a row, and the row that is open until its outcome is known.
 
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -11,6 +10,7 @@ use super::auditor::{AuditUnavailable, Guarantee};
 use super::entry::{End, Entry, Outcome};
 use super::fold::Folder;
 use super::ledger::Record;
+use super::queue::Queue;
 use super::writer::Job;
 
 /// Room for one row.
@@ -18,7 +18,7 @@ use super::writer::Job;
 #[must_use = "an exchange that has a slot must leave a row"]
 pub struct Slot {
     pub(super) room: OwnedSemaphorePermit,
-    pub(super) queue: Sender<Job>,
+    pub(super) queue: Queue,
     pub(super) guarantee: Guarantee,
     pub(super) folder: Arc<Folder>,
     pub(super) clock: Arc<dyn Clock>,
@@ -40,7 +40,7 @@ impl Slot {
             }
             Guarantee::AfterResponse => {
                 let record = Record::Decision(Box::new(entry));
-                row.queue.send(Job::Write { record, committed: None, room: None }).map_err(|_| AuditUnavailable)?;
+                row.queue.send(Job::Write { record, committed: None, room: None })?;
             }
         }
         Ok(row)
@@ -68,7 +68,7 @@ impl Slot {
 }
 
 /// Their number is bounded, so they need no room.
-pub(super) fn write_folded(queue: &Sender<Job>, rows: Vec<Entry>) {
+pub(super) fn write_folded(queue: &Queue, rows: Vec<Entry>) {
     for entry in rows {
         let record = Record::Decision(Box::new(entry));
         if queue.send(Job::Write { record, committed: None, room: None }).is_err() {
@@ -77,10 +77,10 @@ pub(super) fn write_folded(queue: &Sender<Job>, rows: Vec<Entry>) {
     }
 }
 
-async fn commit(queue: &Sender<Job>, entry: Entry, room: Option<OwnedSemaphorePermit>) -> Result<(), AuditUnavailable> {
+async fn commit(queue: &Queue, entry: Entry, room: Option<OwnedSemaphorePermit>) -> Result<(), AuditUnavailable> {
     let (sender, receiver) = oneshot::channel();
     let record = Record::Decision(Box::new(entry));
-    queue.send(Job::Write { record, committed: Some(sender), room }).map_err(|_| AuditUnavailable)?;
+    queue.send(Job::Write { record, committed: Some(sender), room })?;
     receiver.await.map_err(|_| AuditUnavailable)?
 }
 
@@ -92,7 +92,7 @@ async fn commit(queue: &Sender<Job>, entry: Entry, room: Option<OwnedSemaphorePe
 pub struct OpenRow {
     id: RequestId,
     room: Option<OwnedSemaphorePermit>,
-    queue: Sender<Job>,
+    queue: Queue,
     clock: Arc<dyn Clock>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use r2d2_sqlite::SqliteConnectionManager;
@@ -15,11 +15,10 @@ use super::database::AuditError;
 use super::health::{Gauges, Turn};
 use super::ledger::{Ledger, Record};
 use super::probe::probe;
+use super::queue::Queued;
 
 /// How long a failed batch waits before it is tried again without new work arriving.
 const RETRY: Duration = Duration::from_millis(250);
-/// Records in one transaction at most.
-const BATCH: usize = 512;
 
 /// What the thread is given to do.
 #[derive(Debug)]
@@ -36,9 +35,20 @@ pub(super) enum Job {
     Stop,
 }
 
+impl Job {
+    /// Whether somebody waits until it is done.
+    pub(super) fn is_awaited(&self) -> bool {
+        match self {
+            Self::Write { committed, .. } => committed.is_some(),
+            Self::Advance(..) => false,
+            Self::Probe | Self::Stop => true,
+        }
+    }
+}
+
 /// The writer thread's side.
 pub(super) struct Writer {
-    jobs: Receiver<Job>,
+    jobs: Queued,
     pool: r2d2::Pool<SqliteConnectionManager>,
     ledger: Ledger,
     gauges: Arc<Gauges>,
@@ -51,7 +61,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(
-        jobs: Receiver<Job>,
+        jobs: Queued,
         pool: r2d2::Pool<SqliteConnectionManager>,
         ledger: Ledger,
         gauges: Arc<Gauges>,
@@ -64,37 +74,23 @@ impl Writer {
     pub(super) fn run(mut self) {
         loop {
             let first = if self.waiting.is_empty() && !self.gauges.is_failing() {
-                match self.jobs.recv() {
-                    Ok(job) => Some(job),
-                    Err(_) => return,
+                match self.jobs.next() {
+                    Some(job) => Some(job),
+                    None => return,
                 }
             } else {
-                match self.jobs.recv_timeout(RETRY) {
+                match self.jobs.next_within(RETRY) {
                     Ok(job) => Some(job),
                     Err(RecvTimeoutError::Timeout) => None,
                     Err(RecvTimeoutError::Disconnected) => return,
                 }
             };
-            let (batch, stop) = self.collect(first);
+            let (batch, stop) = self.jobs.batch(first);
             self.write(batch);
             if stop {
                 return;
             }
         }
-    }
-
-    /// Whatever has arrived, up to a batch. Batching by arrival: nobody waits for company.
-    fn collect(&mut self, first: Option<Job>) -> (Vec<Job>, bool) {
-        let mut batch = Vec::new();
-        let mut next = first;
-        while let Some(job) = next {
-            if matches!(job, Job::Stop) {
-                return (batch, true);
-            }
-            batch.push(job);
-            next = if batch.len() < BATCH { self.jobs.try_recv().ok() } else { None };
-        }
-        (batch, false)
     }
 
     fn write(&mut self, batch: Vec<Job>) {

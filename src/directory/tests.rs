@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::*;
-use crate::domain::{AccountId, AccountName, Actor, Authority, Labels, ScheduleName, SystemEntropy, TokenId, UserId};
+use crate::domain::{
+    AccountId, AccountName, Actor, Authority, CredentialId, Labels, ScheduleName, SystemEntropy, TokenId, UserId,
+};
 use crate::kill_switch::Scope;
 use crate::schedule::{Held, Override};
 use crate::secrets::{AppKey, HashPurpose, HashedPassword, KeyId, KeyRing};
@@ -44,6 +46,12 @@ fn token(directory: &Directory, hash: KeyedHash, credential: CredentialId) -> To
     let key = KeyId::from_bytes([0; 4]);
     directory.insert_token((hash, key), entry, |set| set.pair_of(&api_key, entry.issued_at())).expect("inserted");
     id
+}
+
+fn certificates(directory: &Directory, name: &AccountName, id: CredentialId) {
+    let (by, certificates) = (by(), vec![crate::domain::Fingerprint::from_bytes([7; 32])]);
+    directory.demand_of_account(&by, name, certificates.clone()).expect("demanded");
+    directory.demand_of_credential(&by, id, certificates).expect("demanded");
 }
 
 /// Carries each operation out at least once.
@@ -134,9 +142,7 @@ fn everything(directory: &Directory, ring: &KeyRing) {
     let limits = Some(crate::domain::Limits::new(None, Some(3), None));
     directory.limit_account(&by, &name, limits).expect("limited");
     directory.limit_credential(&by, id, limits).expect("limited");
-    let certificates = vec![crate::domain::Fingerprint::from_bytes([7; 32])];
-    directory.demand_of_account(&by, &name, certificates.clone()).expect("demanded");
-    directory.demand_of_credential(&by, id, certificates).expect("demanded");
+    certificates(directory, &name, id);
     accounts(directory);
     let new = NewOperatorKey {
         name: "ticket-system".into(),

@@ -27,7 +27,6 @@ struct Asking {
     address: SocketAddr,
     token: String,
     keep: bool,
-    pause: Duration,
 }
 
 impl Asking {
@@ -89,41 +88,36 @@ impl AskingOverHttp2 {
 impl Load {
     fn start(address: SocketAddr, over_tls: SocketAddr, authority: &Arc<Authority>, token: &str) -> Self {
         let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let clients = (0..14).map(|number| {
+        let mut load = Self { stop, served, clients: Vec::new() };
+        for number in 0..14 {
             let keep = number < 10;
             let pause = Duration::from_millis(if keep { 25 } else { 40 });
-            let asking = Asking { address, token: token.to_owned(), keep, pause };
-            let (stop, served) = (Arc::clone(&stop), Arc::clone(&served));
-            std::thread::spawn(move || {
-                let (mut kept, mut failures) = (None, Vec::new());
-                while !stop.load(Ordering::Relaxed) {
-                    match asking.once(&mut kept) {
-                        Ok(()) => drop(served.fetch_add(1, Ordering::Relaxed)),
-                        Err(failure) => failures.push(failure),
-                    }
-                    std::thread::sleep(asking.pause);
-                }
-                failures
-            })
-        });
-        let over_http2 = (0..4).map(|_| {
+            let asking = Asking { address, token: token.to_owned(), keep };
+            load.add(pause, move |kept| asking.once(kept));
+        }
+        for _ in 0..4 {
             let asking =
                 AskingOverHttp2 { address: over_tls, authority: Arc::clone(authority), token: token.to_owned() };
-            let (stop, served) = (Arc::clone(&stop), Arc::clone(&served));
-            std::thread::spawn(move || {
-                let (mut kept, mut failures) = (None, Vec::new());
-                while !stop.load(Ordering::Relaxed) {
-                    match asking.once(&mut kept) {
-                        Ok(()) => drop(served.fetch_add(1, Ordering::Relaxed)),
-                        Err(failure) => failures.push(format!("HTTP/2: {failure}")),
-                    }
-                    std::thread::sleep(Duration::from_millis(25));
+            let once = move |kept: &mut _| asking.once(kept).map_err(|failure| format!("HTTP/2: {failure}"));
+            load.add(Duration::from_millis(25), once);
+        }
+        load
+    }
+
+    /// A client that asks, pauses and asks again, with what it keeps from one time to the next.
+    fn add<K>(&mut self, pause: Duration, ask: impl Fn(&mut Option<K>) -> Result<(), String> + Send + 'static) {
+        let (stop, served) = (Arc::clone(&self.stop), Arc::clone(&self.served));
+        self.clients.push(std::thread::spawn(move || {
+            let (mut kept, mut failures) = (None, Vec::new());
+            while !stop.load(Ordering::Relaxed) {
+                match ask(&mut kept) {
+                    Ok(()) => drop(served.fetch_add(1, Ordering::Relaxed)),
+                    Err(failure) => failures.push(failure),
                 }
-                failures
-            })
-        });
-        let clients = clients.chain(over_http2).collect();
-        Self { stop, served, clients }
+                std::thread::sleep(pause);
+            }
+            failures
+        }));
     }
 
     /// Waits until so many more were served.
@@ -202,7 +196,7 @@ fn an_idle_connection_is_answered_once_more_while_the_gateway_stops() {
     let address = free_address();
     let mut manager = ServiceManager::new(folder);
     let mut service = manager.start(folder, address);
-    let asking = Asking { address, token: prepared.token(address), keep: true, pause: Duration::ZERO };
+    let asking = Asking { address, token: prepared.token(address), keep: true };
     let mut kept = None;
     asking.once(&mut kept).expect("served");
     assert!(kept.is_some(), "the connection stays open");
@@ -210,7 +204,7 @@ fn an_idle_connection_is_answered_once_more_while_the_gateway_stops() {
     manager.hear_until("STOPPING=1", &mut service, folder);
     // A second client waits in the queue of the socket meanwhile.
     let waiting = std::thread::spawn({
-        let asking = Asking { address, token: asking.token.clone(), keep: false, pause: Duration::ZERO };
+        let asking = Asking { address, token: asking.token.clone(), keep: false };
         move || asking.once(&mut None)
     });
     asking.once(&mut kept).expect("served while it stops");
