@@ -100,7 +100,10 @@ impl Slow {
             // From several addresses: one may not have so many.
             let last = u8::try_from(2 + number / 500).expect("few");
             let from = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)), 0);
-            runtime.spawn(crawl(address, from, Arc::clone(&open)));
+            // Not all in the same moment of each second: that would be a flood of another kind.
+            let phase =
+                Duration::from_secs(1) * u32::try_from(number).expect("few") / u32::try_from(connections).expect("few");
+            runtime.spawn(crawl(address, from, phase, Arc::clone(&open)));
         }
         for _ in 0..1000 {
             if open.load(Ordering::Relaxed) >= connections {
@@ -116,13 +119,14 @@ impl Slow {
     }
 }
 
-async fn crawl(address: SocketAddr, from: SocketAddr, open: Arc<AtomicUsize>) {
+async fn crawl(address: SocketAddr, from: SocketAddr, phase: Duration, open: Arc<AtomicUsize>) {
     loop {
         let socket = TcpSocket::new_v4().expect("a socket");
         if socket.bind(from).is_ok()
             && let Ok(mut stream) = socket.connect(address).await
         {
             open.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(phase).await;
             for byte in b"GET /v1/item HTTP/1.1\r\nHost: api.example\r\nX-Slow: ".iter().cycle() {
                 let sent = stream.write_all(&[*byte]).await;
                 let mut answer = [0; 1];
