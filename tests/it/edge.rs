@@ -6,27 +6,16 @@ use std::time::Duration;
 
 use openssl::ssl::{SslConnector, SslMethod};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::certificates::{Authority, Validity};
-use crate::support::gateway::{Gateway, OPEN, Setup};
+use crate::support::gateway::{OPEN, Setup};
 use crate::support::http::Connection;
 use crate::support::prepared::Prepared;
 use crate::support::process::{self, Serving};
 use crate::support::recorder::Recorder;
 
 const HOST: &str = "api.example";
-
-/// The newest row of a relay, when it is written.
-fn row(gateway: &Gateway, is: impl Fn(&Value) -> bool) -> Value {
-    for _ in 0..1000 {
-        if let Some(row) = gateway.audit("relay", 0).into_iter().find(&is) {
-            return row;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    panic!("there is no such row")
-}
 
 #[test]
 fn a_proxy_says_for_whom_a_connection_is() {
@@ -58,7 +47,7 @@ fn a_proxy_says_for_whom_a_connection_is() {
     drop(Connection::open(gateway.address));
     let mut without = open(request.as_bytes());
     assert!(without.is_closed());
-    let refused = row(&gateway, |row| row["path"] == "" && row["code"] == "bad_request");
+    let refused = gateway.relay_row(|row| row["path"] == "" && row["code"] == "bad_request");
     assert!(refused["verdicts"].to_string().contains("does not begin with a PROXY header"), "{refused}");
     assert_eq!(refused["client"], "127.0.0.1");
 
@@ -73,7 +62,7 @@ fn a_proxy_says_for_whom_a_connection_is() {
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     assert!(answer.starts_with(b"HTTP/1.1 401"), "{}", answer.escape_ascii());
-    let row = row(&gateway, |row| row["client"] == "2001:db8::7");
+    let row = gateway.relay_row(|row| row["client"] == "2001:db8::7");
     assert!(row["tls"].as_str().is_some_and(|tls| tls.starts_with("TLSv1.3")), "{row}");
 }
 

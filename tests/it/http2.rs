@@ -50,17 +50,6 @@ impl Scene {
         Frames::begin(self.gateway.tls.expect("TLS is spoken"), &self.dial())
     }
 
-    /// The row that is like this, when it is written.
-    fn row(&self, is: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
-        for _ in 0..1000 {
-            if let Some(row) = self.gateway.audit("relay", 0).into_iter().find(&is) {
-                return row;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        panic!("there is no such row")
-    }
-
     fn bearer(&self) -> String {
         format!("Bearer {}", self.token)
     }
@@ -138,7 +127,7 @@ fn denials_and_tokens_are_answered_as_over_http_1_1() {
         let told: serde_json::Value = serde_json::from_slice(&answer.body).expect("a problem");
         assert_eq!((answer.status, &told["code"]), (status, &json!(code)), "{method} {target}: {told}");
         let id = told["request_id"].as_str().expect("an id");
-        let row = scene.row(|row| row["id"] == id);
+        let row = scene.gateway.relay_row(|row| row["id"] == id);
         assert_eq!((&row["decision"], &row["code"]), (&json!("denied"), &json!(code)), "{method} {target}: {row}");
     }
     assert_eq!(scene.erp.count(), 0, "nothing came through");
@@ -276,7 +265,7 @@ fn a_flood_of_resets_ends_the_connection_and_nobody_elses() {
     if let Some(goodbye) = ended.iter().find(|frame| frame.kind == GOAWAY) {
         assert_eq!(goodbye.reason(), ENHANCE_YOUR_CALM);
     }
-    let row = scene.row(|row| row["code"] == "overloaded");
+    let row = scene.gateway.relay_row(|row| row["code"] == "overloaded");
     assert_eq!((&row["path"], &row["decision"]), (&json!(""), &json!("denied")), "{row}");
     assert!(scene.erp.count() < 1000, "{} requests came through", scene.erp.count());
     assert_eq!(other.ask("GET", "/v1/orders", &[("authorization", &bearer)], None).status, 200);

@@ -395,6 +395,17 @@ impl Gateway {
         panic!("{} rows of kind {kind}, {at_least} expected: {rows:#?}", rows.len());
     }
 
+    /// The newest row of a relay that is like this, when it is written.
+    pub(crate) fn relay_row(&self, is: impl Fn(&Value) -> bool) -> Value {
+        for _ in 0..1000 {
+            if let Some(row) = self.audit("relay", 0).into_iter().find(&is) {
+                return row;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("there is no such row")
+    }
+
     /// The row of an answer, by its `X-Request-Id`.
     pub(crate) fn row_of(&self, response: &Response) -> Value {
         let id = response.header("x-request-id").expect("an id").to_owned();
