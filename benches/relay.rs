@@ -3,78 +3,35 @@
 #![expect(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a bench that cannot go on must fail")]
 
 mod common;
+#[path = "common/roles.rs"]
+mod roles;
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use criterion::{Criterion, criterion_group, criterion_main};
 use erp_access::app::App;
 use erp_access::control::{Caller, Command, NewSet, SecretText};
 use erp_access::domain::{Actor, Secret};
-use pingora_core::server::Server;
-use pingora_core::server::configuration::ServerConf;
-use pingora_core::upstreams::peer::HttpPeer;
-use pingora_proxy::{ProxyHttp, Session, http_proxy_service};
 
-const BODY: &[u8] = &[b'x'; 1024];
+/// The ERP's answer ends with so many bytes.
+const BODY: usize = 1 << 10;
 
-/// An ERP that answers 1 KiB to everything and keeps connections.
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").expect("bind").local_addr().expect("an address")
+}
+
 fn erp() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-    let address = listener.local_addr().expect("an address");
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            std::thread::spawn(move || answer(stream));
-        }
-    });
+    let address = free_address();
+    std::thread::spawn(move || roles::erp(address));
+    wait_for(address);
     address
 }
 
-fn answer(mut stream: TcpStream) {
-    let _ = stream.set_nodelay(true);
-    let mut answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", BODY.len()).into_bytes();
-    answer.extend_from_slice(BODY);
-    let mut buffer = vec![0; 16 * 1024];
-    let mut filled = 0;
-    while let Ok(count @ 1..) = stream.read(buffer.get_mut(filled..).unwrap_or_default()) {
-        filled += count;
-        if buffer.get(..filled).is_some_and(|bytes| bytes.ends_with(b"\r\n\r\n")) {
-            filled = 0;
-            if stream.write_all(&answer).is_err() {
-                return;
-            }
-        }
-    }
-}
-
-/// Pingora without any of us.
-struct Bare(SocketAddr);
-
-#[async_trait]
-impl ProxyHttp for Bare {
-    type CTX = ();
-
-    fn new_ctx(&self) {}
-
-    async fn upstream_peer(&self, _: &mut Session, (): &mut ()) -> pingora_core::Result<Box<HttpPeer>> {
-        #[expect(clippy::disallowed_methods, reason = "a socket address resolves to itself")]
-        let peer = HttpPeer::new(self.0, false, String::new());
-        Ok(Box::new(peer))
-    }
-}
-
 fn bare(erp: SocketAddr) -> SocketAddr {
-    let address = TcpListener::bind("127.0.0.1:0").expect("bind").local_addr().expect("an address");
-    std::thread::spawn(move || {
-        let mut server = Server::new_with_opt_and_conf(None, ServerConf { threads: 1, ..ServerConf::default() });
-        server.bootstrap();
-        let mut service = http_proxy_service(&server.configuration, Bare(erp));
-        service.add_tcp(&address.to_string());
-        server.add_service(service);
-        server.run_forever();
-    });
+    let address = free_address();
+    std::thread::spawn(move || roles::bare(address, erp, None));
     wait_for(address);
     address
 }
@@ -173,7 +130,8 @@ impl Client {
             assert!(count > 0, "the connection was closed");
             filled += count;
             let received = self.buffer.get(..filled).unwrap_or_default();
-            if received.ends_with(BODY) {
+            let head = memchr::memmem::find(received, b"\r\n\r\n");
+            if head.is_some_and(|head| received.len() >= head + 4 + BODY) {
                 assert!(received.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(received));
                 return;
             }

@@ -4,154 +4,24 @@
 
 mod common;
 
+#[path = "common/scene.rs"]
+mod scene;
+
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
-use erp_access::app::Core;
-use erp_access::audit::{ContentDescription, Entry, Kind, PreviewCollector, RedactionLists, Redactor};
-use erp_access::config::{RateLimits, Upstream};
-use erp_access::control::{Caller, Command, NewSet, SecretText};
-use erp_access::directory::{CutInFlight, TokenEntry};
-use erp_access::domain::{
-    AccountId, Actor, Clock as _, IssuedKind, IssuedSecret, PolicyName, Secret, SystemClock, SystemEntropy, Target,
-    TokenId,
-};
-use erp_access::gate::{
-    ApiKeyOnRelay, Asked, BodyProblem, CleanHead, Gate, GateParts, GateRules, Head, HeadLimits, RequestBody,
-};
+use erp_access::audit::{ContentDescription, Decision, Entry, Kind, PreviewCollector, RedactionLists, Redactor};
+use erp_access::domain::{AccountId, Clock as _, PolicyName, RequestId, Secret, SystemClock, SystemEntropy, Target};
+use erp_access::gate::{Asked, CleanHead, Head};
 use erp_access::policy::{Body, Facts, Grants, PolicySet};
 use erp_access::secrets::{AppKey, HashPurpose, HashingSettings, KeyRing, PasswordHasher, Place, SealPurpose};
-use erp_access::upstream::{
-    AccountRef, NobodyIsTold, Sessions, SignInAnswer, SignInRequest, SignInTransport, StoreVault, TransportError,
-};
+use erp_access::upstream::AccountRef;
+use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
-use tokio::runtime::Runtime;
 
-const LIMITS: HeadLimits = HeadLimits { target: 8192, headers: 64, header_bytes: 32 * 1024 };
-
-#[derive(Debug)]
-struct NoTransport;
-
-#[async_trait]
-impl SignInTransport for NoTransport {
-    async fn send(&self, _: &Upstream, _: SignInRequest) -> Result<SignInAnswer, TransportError> {
-        Err(TransportError::TimedOut)
-    }
-}
-
-struct NoBody;
-
-#[async_trait]
-impl RequestBody for NoBody {
-    async fn read_whole(&mut self, _: usize) -> Result<Bytes, BodyProblem> {
-        Err(BodyProblem::Broken)
-    }
-}
-
-/// A gate on a temporary store, with one token.
-struct Scene {
-    gate: Gate,
-    core: Core,
-    sessions: Arc<Sessions>,
-    headers: HeaderMap,
-    runtime: Runtime,
-    _folder: tempfile::TempDir,
-}
-
-impl Scene {
-    fn new(endpoints: usize, audit: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let config = common::files(folder.path(), ([127, 0, 0, 1], 1).into(), endpoints, audit);
-        let world = common::world();
-        let core = Core::open(&config, &world).unwrap_or_else(|error| panic!("{error}"));
-        let runtime = Runtime::new().expect("a runtime");
-        let control = Arc::clone(&core.control);
-        let run = |command| runtime.block_on(control.run(Caller::admin(Actor::System), command)).expect("done");
-        let api_key = Some(SecretText::new(Secret::new("erp-side-key".into())));
-        run(Command::UpstreamSecretSet {
-            upstream: "erp".parse().expect("a name"),
-            account: None,
-            username: None,
-            password: None,
-            api_key,
-        });
-        run(Command::AccountCreate { name: "acme".parse().expect("a name"), labels: Vec::new() });
-        let issued = run(Command::CredentialIssue(Box::new(NewSet::bounded(
-            "acme".parse().expect("a name"),
-            "bench",
-            vec!["all".parse().expect("a name")],
-        ))));
-        let credential = issued["client_id"].as_str().expect("an id").parse().expect("an id");
-        let secret = IssuedSecret::generate(IssuedKind::Token, &SystemEntropy).expect("entropy");
-        let now = world.clock.now();
-        let id = TokenId::new(now, &SystemEntropy).expect("entropy");
-        let end = now.checked_add(Duration::from_hours(10)).expect("a time");
-        let hash = control.key_ring.keyed_hash(HashPurpose::Token, secret.secret().expose().as_bytes());
-        let api_key = control.directory.snapshot().credential(credential).expect("issued").api_key_hash;
-        let entry = TokenEntry::new(id, credential, now, end);
-        control.directory.insert_token(hash, entry, |set| set.pair_of(&api_key, now)).expect("inserted");
-        let upstreams: Vec<Upstream> = config.upstreams.values().cloned().collect();
-        let vault =
-            StoreVault::new(Arc::clone(&control.store), Arc::clone(&control.key_ring), Arc::clone(&world.entropy));
-        let sessions = Sessions::new(
-            upstreams.clone(),
-            Arc::new(NoTransport),
-            Arc::new(vault),
-            Arc::clone(&world.clock),
-            Arc::new(NobodyIsTold),
-        )
-        .expect("sessions");
-        let sessions = Arc::new(sessions);
-        let gate = Gate::new(GateParts {
-            directory: Arc::clone(&control.directory),
-            policies: Arc::clone(&control.policies),
-            key_ring: Arc::clone(&control.key_ring),
-            auditor: Arc::clone(&control.auditor),
-            sessions: Arc::clone(&sessions),
-            upstreams: upstreams.into_iter().map(|upstream| (upstream.name.clone(), Arc::new(upstream))).collect(),
-            redactor: Arc::new(Redactor::new(&RedactionLists::default())),
-            clock: world.clock,
-            rules: GateRules {
-                head: LIMITS,
-                body: None,
-                api_key: ApiKeyOnRelay::Optional,
-                cut: CutInFlight::default(),
-                rate_limits: RateLimits::default(),
-            },
-        });
-        let bearer = format!("Bearer {}", secret.secret().expose());
-        let headers = headers(&bearer);
-        Self { gate, core, sessions, headers, runtime, _folder: folder }
-    }
-
-    fn admit(&self) {
-        let now = SystemClock::default().now();
-        let id = erp_access::domain::RequestId::new(now, &SystemEntropy).expect("entropy");
-        let head = Head {
-            version: Version::HTTP_11,
-            method: "GET",
-            raw_target: b"/v1/things0/42?x=1",
-            headers: &self.headers,
-        };
-        let asked = Asked { id, head, client: None, tls: None, now };
-        let admission = self.runtime.block_on(self.gate.admit(asked, &mut NoBody));
-        drop(black_box(admission.unwrap_or_else(|denial| panic!("{denial:?}"))));
-    }
-}
-
-fn headers(bearer: &str) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    for (name, value) in
-        [("host", "gateway.test"), ("authorization", bearer), ("accept", "application/json"), ("user-agent", "bench/1")]
-    {
-        headers.insert(name, HeaderValue::from_str(value).expect("a value"));
-    }
-    headers
-}
+use scene::{LIMITS, NoBody, Scene, headers, rules};
 
 fn canonicalise(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("canonicalise");
@@ -207,35 +77,6 @@ fn decide(criterion: &mut Criterion) {
         });
     }
     group.finish();
-}
-
-/// A catalogue of so many endpoints, `things0` and on.
-fn catalogue(endpoints: usize) -> String {
-    let lines = (0..endpoints).map(|number| {
-        format!("  - {{ id: things{number}.read, methods: [GET], path: '/v1/things{number}/{{id}}' }}\n")
-    });
-    "version: 1\nupstream: erp\nendpoints:\n".to_owned() + &lines.collect::<Vec<_>>().concat()
-}
-
-/// So many policies, `p0` and on, each with so many rules; the first rule of each names the endpoint that is asked for.
-fn rules(endpoints: usize, policies: usize, rules: usize, more: &str) -> PolicySet {
-    let schedule = "version: 1\ndefault:\n  time_zone: UTC\n  windows: [{ days: [mon, tue, wed, thu, fri, sat, sun], from: \"00:00\", to: \"24:00\" }]\n";
-    let mut texts = vec![
-        ("endpoints/erp.yaml".into(), catalogue(endpoints).into_bytes()),
-        ("schedule.yaml".into(), schedule.as_bytes().to_vec()),
-    ];
-    for policy in 0..policies {
-        let lines = (0..rules).map(|rule| {
-            let effect = if rule % 5 == 4 { "deny" } else { "allow" };
-            let (first, second) = if rule == 0 { (0, policy) } else { (policy + rule * policies, policy + rule) };
-            let (first, second) = (first % endpoints, second % endpoints);
-            let more = if rule == 0 { more } else { "" };
-            format!("  - {{ id: r{rule}, {effect}: [things{first}.read, things{second}.read]{more} }}\n")
-        });
-        let text = format!("version: 1\npolicy: p{policy}\nrules:\n") + &lines.collect::<Vec<_>>().concat();
-        texts.push((format!("p{policy}.yaml").into(), text.into_bytes()));
-    }
-    PolicySet::from_texts(&texts).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
 /// Finding the endpoint and deciding, by the size of the catalogue and by what is granted.
@@ -334,6 +175,40 @@ fn admit(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// What threads share costs more the more of them there are: as many decisions per thread, on one thread and on two.
+/// Without rows, whose writer would be a third.
+#[expect(clippy::disallowed_methods, reason = "what is measured is the machine's time")]
+fn share(criterion: &mut Criterion) {
+    let scene = Scene::new(20, "");
+    let (ring, directory) = (&scene.core.control.key_ring, &scene.core.control.directory);
+    let head =
+        Head { version: Version::HTTP_11, method: "GET", raw_target: b"/v1/things0/42?x=1", headers: &scene.headers };
+    let decide = || {
+        let now = SystemClock::default().now();
+        let text = scene.token.expose().as_bytes();
+        let token = ring.find(HashPurpose::Token, text, |hash| directory.find_token(hash, now)).expect("live");
+        let id = RequestId::new(now, &SystemEntropy).expect("entropy");
+        let asked = Asked { id, head, client: None, tls: None, now };
+        let row = scene.gate.rehearse(asked, token.credential, &mut NoBody).now_or_never().expect("at once");
+        assert_eq!(row.decision, Decision::Allowed);
+    };
+    let mut group = criterion.benchmark_group("decisions per thread");
+    for threads in [1, 2] {
+        group.bench_function(format!("on {threads}"), |bencher| {
+            bencher.iter_custom(|iterations| {
+                let began = Instant::now();
+                std::thread::scope(|scope| {
+                    for _ in 0..threads {
+                        scope.spawn(|| (0..iterations).for_each(|_| decide()));
+                    }
+                });
+                began.elapsed()
+            });
+        });
+    }
+    group.finish();
+}
+
 fn seal(criterion: &mut Criterion) {
     let key = AppKey::generate(&SystemEntropy).expect("entropy");
     let ring = KeyRing::new(&key, &[]).expect("derived");
@@ -413,6 +288,7 @@ criterion_group!(
     decide_granted,
     body_condition,
     admit,
+    share,
     seal,
     inject,
     audit,

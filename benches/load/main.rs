@@ -19,6 +19,7 @@
 mod drive;
 mod endure;
 mod report;
+#[path = "../common/roles.rs"]
 mod roles;
 mod subjects;
 
@@ -209,7 +210,7 @@ fn main() {
     match words.as_slice() {
         ["erp", at] => roles::erp(address(at)),
         ["bare", plain, tls, erp, certificate, key] => {
-            roles::bare(address(plain), address(tls), address(erp), certificate, key);
+            roles::bare(address(plain), address(erp), Some(roles::OverTls { address: address(tls), certificate, key }));
         }
         _ => measure(&words),
     }

@@ -1,6 +1,5 @@
 //! Rows of what the running gateway does by itself: it starts and stops, signs in, leaves an ERP alone.
 
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -91,8 +90,5 @@ pub(super) fn fingerprint(config: &Config) -> String {
         hash.update(setting.value.as_bytes());
         hash.update(b"\n");
     }
-    hash.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex::encode(hash.finalize())
 }

@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use r2d2_sqlite::SqliteConnectionManager;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::domain::{Clock, Code, RequestId, SinkName};
 use crate::secrets::KeyRing;
@@ -149,13 +149,7 @@ impl Auditor {
             let freed = tokio::time::timeout(self.settings.reserve_timeout, Arc::clone(&self.room).acquire_owned());
             freed.await.map_err(|_| AuditUnavailable)?.map_err(|_| AuditUnavailable)?
         };
-        Ok(Slot {
-            room,
-            queue: self.queue.clone(),
-            guarantee: self.settings.guarantee,
-            folder: Arc::clone(&self.folder),
-            clock: Arc::clone(&self.clock),
-        })
+        Ok(self.slot(room))
     }
 
     /// The same without waiting.
@@ -164,13 +158,17 @@ impl Auditor {
     /// When the queue is full now.
     pub fn try_reserve(&self) -> Result<Slot, AuditUnavailable> {
         let room = Arc::clone(&self.room).try_acquire_owned().map_err(|_| AuditUnavailable)?;
-        Ok(Slot {
+        Ok(self.slot(room))
+    }
+
+    fn slot(&self, room: OwnedSemaphorePermit) -> Slot {
+        Slot {
             room,
             queue: self.queue.clone(),
             guarantee: self.settings.guarantee,
             folder: Arc::clone(&self.folder),
             clock: Arc::clone(&self.clock),
-        })
+        }
     }
 
     /// Records something that is over with this record and that nobody waits for. Without room for it, it is counted,

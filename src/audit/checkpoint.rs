@@ -3,6 +3,7 @@
 //! Kept outside of the gateway's host it proves later that the history was not rewritten since, even by somebody who
 //! holds the `APP_KEY`: he can make new seals, but no other history with the same head (SHA-256).
 
+use hex::FromHex;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -34,14 +35,14 @@ impl Checkpoint {
             version: 1,
             node: node.to_owned(),
             sequence,
-            head: hex(head),
+            head: hex::encode(head),
             sealed_at,
             public_key: String::new(),
             signature: String::new(),
         };
         let (public_key, signature) = ring.sign_checkpoint(checkpoint.statement().as_bytes());
-        checkpoint.public_key = hex(&public_key);
-        checkpoint.signature = hex(&signature);
+        checkpoint.public_key = hex::encode(public_key);
+        checkpoint.signature = hex::encode(signature);
         checkpoint
     }
 
@@ -57,28 +58,9 @@ impl Checkpoint {
     /// Whether the signature is right.
     #[must_use]
     pub fn is_signed(&self) -> bool {
-        let (Some(key), Some(signature)) = (unhex::<32>(&self.public_key), unhex::<64>(&self.signature)) else {
+        let (Ok(key), Ok(signature)) = (FromHex::from_hex(&self.public_key), FromHex::from_hex(&self.signature)) else {
             return false;
         };
         self.version == 1 && is_signed_by(&key, self.statement().as_bytes(), &signature)
     }
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-pub(super) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    if text.len() != N * 2 || !text.is_ascii() {
-        return None;
-    }
-    for (byte, place) in bytes.iter_mut().zip((0..).step_by(2)) {
-        *byte = u8::from_str_radix(text.get(place..place + 2)?, 16).ok()?;
-    }
-    Some(bytes)
 }

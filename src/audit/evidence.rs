@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::at_rest::{continues, newest};
 use super::auditor::{AuditUnavailable, Auditor};
-use super::checkpoint::{Checkpoint, hex};
+use super::checkpoint::Checkpoint;
 use super::database::AuditError;
 use super::entry::Entry;
 use super::retention::{self, PRUNE, Pruned};
@@ -26,7 +26,7 @@ impl Anchor {
     /// The head as a manifest writes it.
     #[must_use]
     pub fn head_in_hex(&self) -> String {
-        hex(&self.head)
+        hex::encode(self.head)
     }
 }
 
@@ -116,7 +116,7 @@ impl Auditor {
         let connection = self.pool.get()?;
         let Some(seal) = retention::boundary(&connection, cutoff.as_microsecond(), keep_from)? else { return Ok(None) };
         let records = retention::count_through(&connection, seal.last)?;
-        Ok(Some(Pruned { through: seal.last, head: hex(&seal.head), records }))
+        Ok(Some(Pruned { through: seal.last, head: hex::encode(seal.head), records }))
     }
 
     /// Removes what [`Auditor::prunable`] said, after `entry` with that as its detail is on disk.

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{CredentialId, RequestId};
 
-use super::checkpoint::hex;
 use super::condition::Condition;
 use super::database::AuditError;
 use super::entry::Step;
@@ -115,7 +114,7 @@ pub(super) fn next(
         });
         part.rows.push(read(row, snapshot)?);
     }
-    part.snapshots = known.iter().map(|hash| hex(hash)).collect();
+    part.snapshots = known.iter().map(hex::encode).collect();
     Ok(part)
 }
 

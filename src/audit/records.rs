@@ -7,7 +7,6 @@ use serde_json::{Map, Value};
 
 use crate::domain::{AccountId, CredentialId, RequestId, TokenId};
 
-use super::checkpoint::hex;
 use super::columns;
 use super::database::AuditError;
 
@@ -112,7 +111,7 @@ fn value(name: &str, value: ValueRef<'_>) -> Value {
             let nested = if matches!(name, "verdicts" | "detail") { serde_json::from_str(&text).ok() } else { None };
             nested.unwrap_or_else(|| text.into())
         }
-        ValueRef::Blob(bytes) => id(name, bytes).unwrap_or_else(|| hex(bytes)).into(),
+        ValueRef::Blob(bytes) => id(name, bytes).unwrap_or_else(|| hex::encode(bytes)).into(),
     }
 }
 

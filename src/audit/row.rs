@@ -4,8 +4,6 @@ use jiff::Timestamp;
 
 use crate::domain::{AccountId, Cause, Code, CredentialId, RequestId, TokenId};
 
-use super::checkpoint::hex;
-
 /// Which rows to show.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
@@ -204,7 +202,7 @@ pub(super) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         endpoint: row.get(13)?,
         policy: row.get(14)?,
         rule: row.get(15)?,
-        policy_snapshot: row.get::<_, Option<[u8; 32]>>(16)?.map(|hash| hex(&hash)),
+        policy_snapshot: row.get::<_, Option<[u8; 32]>>(16)?.map(hex::encode),
         generation: row.get(17)?,
         decision: row.get(18)?,
         code: row.get(19)?,

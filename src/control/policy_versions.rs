@@ -27,7 +27,7 @@ impl Control {
         let shown = kept.iter().take(last).zip(1..).map(|((hash, snapshot), place)| {
             let in_force = *hash == hash_in_force;
             json!({
-                "hash": hex(hash),
+                "hash": hex::encode(hash),
                 "first_used_at": snapshot.first_used_at,
                 "in_force": in_force,
                 "generation": in_force.then(|| current.generation()),
@@ -36,7 +36,7 @@ impl Control {
             })
         });
         let items: Vec<Value> = shown.collect();
-        let next = (kept.len() > last).then(|| kept.get(last - 1).map(|(hash, _)| hex(hash))).flatten();
+        let next = (kept.len() > last).then(|| kept.get(last - 1).map(|(hash, _)| hex::encode(hash))).flatten();
         Ok(json!({ "items": items, "next": next }))
     }
 }
@@ -52,12 +52,4 @@ fn changed(older: &KeptSnapshot, newer: &KeptSnapshot) -> Vec<String> {
         Some(_) => None,
     });
     now.chain(gone).collect()
-}
-
-fn hex(hash: &[u8; 32]) -> String {
-    use std::fmt::Write as _;
-    hash.iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -10,13 +10,16 @@ use ipnet::IpNet;
 #[must_use]
 pub fn client_address<'a>(peer: IpAddr, forwarded: impl Iterator<Item = &'a str>, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
+    // A listener for both families writes IPv4 as IPv6, and lists of networks do not.
+    let peer = peer.to_canonical();
     if !is_trusted(peer) {
         return peer;
     }
     let forwarded: Vec<&str> = forwarded.flat_map(|value| value.split(',')).collect();
     let mut nearest = peer;
     for text in forwarded.into_iter().rev() {
-        let Ok(address) = text.trim().parse() else { break };
+        let Ok(address) = text.trim().parse::<IpAddr>() else { break };
+        let address = address.to_canonical();
         nearest = address;
         if !is_trusted(address) {
             break;
@@ -37,6 +40,8 @@ mod tests {
     #[test]
     fn only_what_trusted_proxies_say_is_believed() {
         assert_eq!(from("192.0.2.7", &["198.51.100.1"]), "192.0.2.7");
+        assert_eq!(from("::ffff:192.0.2.7", &["198.51.100.1"]), "192.0.2.7");
+        assert_eq!(from("::ffff:127.0.0.1", &["203.0.113.9, ::ffff:198.51.100.1, ::ffff:10.1.1.1"]), "198.51.100.1");
         assert_eq!(from("127.0.0.1", &["198.51.100.1"]), "198.51.100.1");
         assert_eq!(from("127.0.0.1", &["203.0.113.9, 198.51.100.1, 10.1.1.1"]), "198.51.100.1");
         assert_eq!(from("127.0.0.1", &["203.0.113.9", "198.51.100.1"]), "198.51.100.1");

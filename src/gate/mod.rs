@@ -183,7 +183,7 @@ impl Gate {
     /// A [`Denial`] for everything that is not expressly allowed.
     pub async fn admit(&self, asked: Asked<'_>, body: &mut dyn RequestBody) -> Result<Admission, Denial> {
         let slot = self.auditor.reserve().await.map_err(unrecorded)?;
-        let mut trail = Trail::begin(&asked, self);
+        let mut trail = Trail::begin(&asked);
         match self.decide(asked, body, &mut trail).await {
             Err(denial) => {
                 slot.close_with(trail.denied(&denial));
@@ -199,7 +199,9 @@ impl Gate {
     /// The row of a request that is refused before anybody is asked who sent it.
     #[must_use]
     pub fn refused_row(&self, asked: &Asked<'_>, denial: &Denial) -> Entry {
-        Trail::begin(asked, self).denied(denial)
+        let mut trail = Trail::begin(asked);
+        trail.target_as_it_came(asked.head.raw_target, &self.redactor);
+        trail.denied(denial)
     }
 
     async fn decide(

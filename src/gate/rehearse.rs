@@ -17,7 +17,7 @@ use super::{Asked, Denial, Gate, RequestBody, Trail};
 impl Gate {
     /// The row that a request of this credential set would leave. Nothing is relayed, counted or recorded.
     pub async fn rehearse(&self, asked: Asked<'_>, sender: CredentialId, body: &mut dyn RequestBody) -> Entry {
-        let mut trail = Trail::begin(&asked, self);
+        let mut trail = Trail::begin(&asked);
         match self.rehearse_steps(asked, sender, body, &mut trail).await {
             Err(denial) => trail.denied(&denial),
             Ok(()) => trail.allowed(),

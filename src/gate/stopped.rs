@@ -30,8 +30,10 @@ pub(super) struct Running<'a> {
 
 impl Gate {
     pub(super) fn read_head<'a>(&self, asked: Asked<'a>, trail: &mut Trail) -> Result<Request<'a>, Denial> {
-        let head = CleanHead::check(&asked.head, &self.rules.head)
-            .map_err(|refused| Denial::new(Step::Request, refused.code, refused.reason).detail(refused.reason))?;
+        let head = CleanHead::check(&asked.head, &self.rules.head).map_err(|refused| {
+            trail.target_as_it_came(asked.head.raw_target, &self.redactor);
+            Denial::new(Step::Request, refused.code, refused.reason).detail(refused.reason)
+        })?;
         trail.target(head.target(), head.target().query().map(|query| self.redactor.query(query)));
         if let (Some(limit), Some(length)) = (self.rules.body, head.content_length())
             && length > limit

@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 
 use super::correlation::accepted_correlation;
-use crate::audit::{Decision, Entry, Kind, Step, Verdict};
+use crate::audit::{Decision, Entry, Kind, Redactor, Step, Verdict};
 use crate::domain::{AccountId, Actor, CredentialId, EndpointId, PolicyName, Principal, RuleId, Target, TokenId};
 use crate::kill_switch::Engaged;
 use crate::policy::PolicySet;
 
-use super::{Asked, Denial, Gate};
+use super::{Asked, Denial};
 
 /// The decision path of one request as it grows.
 #[derive(Debug)]
@@ -17,24 +17,23 @@ pub struct Trail {
 }
 
 impl Trail {
-    pub(super) fn begin(asked: &Asked<'_>, gate: &Gate) -> Self {
-        let target = asked.head.raw_target;
-        // Until the target is known to have one meaning, the row shows it as it came, made safe to print.
-        let path = gate
-            .redactor
-            .text(&String::from_utf8_lossy(target.split(|byte| *byte == b'?').next().unwrap_or_default()))
-            .into_owned();
+    pub(super) fn begin(asked: &Asked<'_>) -> Self {
         Self {
             entry: Entry {
                 correlation: accepted_correlation(asked.head.headers),
                 client: asked.client,
                 method: method_text(asked.head.method),
-                path,
                 tls: asked.tls.map(|tls| tls.to_string().into()),
                 verdicts: Vec::with_capacity(9),
                 ..Entry::new(asked.id, Kind::Relay, asked.now)
             },
         }
+    }
+
+    /// The target has no one meaning, or is not looked at: the row shows it as it came, made safe to print.
+    pub(super) fn target_as_it_came(&mut self, target: &[u8], redactor: &Redactor) {
+        let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
+        self.entry.path = redactor.text(&String::from_utf8_lossy(path)).into_owned();
     }
 
     pub(super) fn passed(&mut self, step: Step, note: impl Into<Cow<'static, str>>) {

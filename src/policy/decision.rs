@@ -114,9 +114,16 @@ impl AllowedBy {
     /// `policy/rule`, or `unrestricted`.
     #[must_use]
     pub fn name(&self) -> String {
+        let mut name = String::new();
+        // Writing to a string cannot fail.
+        let _ = self.write_name(&mut name);
+        name
+    }
+
+    fn write_name(&self, out: &mut dyn fmt::Write) -> fmt::Result {
         match (self.policy(), self.rule()) {
-            (Some(policy), Some(rule)) => format!("{}/{rule}", policy.name),
-            _ => "unrestricted".to_owned(),
+            (Some(policy), Some(rule)) => write!(out, "{}/{rule}", policy.name),
+            _ => out.write_str("unrestricted"),
         }
     }
 
@@ -136,8 +143,11 @@ impl AllowedBy {
 
 impl fmt::Display for Allowed {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.by.iter().map(AllowedBy::name).collect();
-        write!(out, "allowed by {}", names.join(", "))?;
+        out.write_str("allowed by ")?;
+        for (place, by) in self.by.iter().enumerate() {
+            out.write_str(if place == 0 { "" } else { ", " })?;
+            by.write_name(out)?;
+        }
         if self.obligations.is_empty() { Ok(()) } else { write!(out, "; {}", self.obligations) }
     }
 }

@@ -14,10 +14,12 @@ use pingora_core::server::ShutdownWatch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::connection::ConnectionLimits;
 use super::connections::Connections;
 use super::head_watch::Seen;
 use super::slow_body::Stall;
 use super::unread::{Unread, UnreadRows};
+use crate::gate::HeadLimits;
 
 /// What a connection may ask for beyond its streams, before it is closed: unreadable requests, and streams that come while
 /// those that were reset are still worked on.
@@ -28,20 +30,12 @@ const REFUSALS: usize = 64;
 pub(super) struct Http2Limits {
     /// Streams at once; none where HTTP/2 is not offered.
     pub(super) streams: u32,
-    /// The names and values of a request's headers, in bytes.
-    pub(super) header_bytes: usize,
-    /// Its header lines.
-    pub(super) headers: usize,
-    /// The request target, in bytes.
-    pub(super) target: usize,
-    /// For the beginning of the connection, and for its end.
-    pub(super) head: Duration,
-    /// Without a stream.
-    pub(super) keep_alive: Duration,
-    /// In all.
-    pub(super) lifetime: Duration,
     /// Requests in all.
     pub(super) requests: u32,
+    /// The head of each request.
+    pub(super) head: HeadLimits,
+    /// What every connection has. The time for a head is that for its beginning, and for its end.
+    pub(super) connection: ConnectionLimits,
 }
 
 impl Http2Limits {
@@ -51,8 +45,8 @@ impl Http2Limits {
         let mut options = server::default_h2_options();
         // RFC 9113 section 6.5.2 counts 32 bytes for each field. The double: so that what is a little too long comes as far
         // as the gate and leaves a row.
-        let lines = 32 * (self.headers + 4);
-        let list = 2 * (self.header_bytes + self.target + lines);
+        let lines = 32 * (self.head.headers + 4);
+        let list = 2 * (self.head.header_bytes + self.head.target + lines);
         options.max_header_list_size(u32::try_from(list).unwrap_or(u32::MAX));
         options.max_concurrent_streams(self.streams);
         options
@@ -123,7 +117,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Connection<'_, A> {
             socket_digest: stream.get_socket_digest(),
         });
         let beginning = server::handshake(stream, Some(self.limits.options()));
-        let mut connection = match tokio::time::timeout(self.limits.head, beginning).await {
+        let mut connection = match tokio::time::timeout(self.limits.connection.head, beginning).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => return ended_by(&error),
             Err(_) => return Ended::Quietly,
@@ -133,7 +127,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> Connection<'_, A> {
         let mut quiet_since = born;
         loop {
             // GOAWAY tells the client to go elsewhere; what it has sent until then is answered.
-            let wait = if leaving { self.limits.head } else { self.limits.keep_alive };
+            let ConnectionLimits { head, keep_alive, .. } = self.limits.connection;
+            let wait = if leaving { head } else { keep_alive };
             tokio::select! {
                 biased;
                 _ = shutdown.wait_for(|stop| *stop), if !leaving => {
@@ -145,7 +140,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> Connection<'_, A> {
                 next = HttpSession::from_h2_conn(&mut connection, Arc::clone(&digest)) => match next {
                     Ok(Some(H2Accept::Session(session))) => {
                         self.take(session);
-                        if !leaving && (self.accepted >= self.limits.requests || born.elapsed() > self.limits.lifetime) {
+                        let old = born.elapsed() > self.limits.connection.lifetime;
+                        if !leaving && (old || self.accepted >= self.limits.requests) {
                             leaving = true;
                             connection.graceful_shutdown();
                         }
@@ -189,7 +185,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Connection<'_, A> {
             self.rows.leave(Unread::Refused(405), self.client, &Seen::default());
         }
         let (app, shutdown) = (Arc::clone(self.app), self.shutdown.clone());
-        let stall = Arc::new(Stall::new(self.limits.head, Arc::clone(self.rows)));
+        let stall = Arc::new(Stall::new(self.limits.connection.head, Arc::clone(self.rows)));
         self.streams.spawn(async move {
             let session = ServerSession::new_http2(session);
             stall.watch(async { app.process_new_http(session, &shutdown).await.map(drop) }).await;

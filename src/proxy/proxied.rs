@@ -82,10 +82,10 @@ pub(super) fn comes_from(stream: &mut Stream, address: SocketAddr) {
     stream.set_socket_digest(digest);
 }
 
-/// The address of whoever made the connection.
+/// The address of whoever made the connection, IPv4 as IPv4 on a listener for both families too.
 pub(super) fn address_of(stream: &Stream) -> Option<IpAddr> {
     let digest = stream.get_socket_digest()?;
-    digest.peer_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip)
+    digest.peer_addr().and_then(|address| address.as_inet()).map(|address| address.ip().to_canonical())
 }
 
 #[cfg(test)]

@@ -178,13 +178,9 @@ pub fn run(
     };
     let http2 = Http2Limits {
         streams: downstream.http2_streams,
-        header_bytes: head.header_bytes,
-        headers: head.headers,
-        target: head.target,
-        head: downstream.head,
-        keep_alive: downstream.keep_alive,
-        lifetime: downstream.connection_lifetime,
         requests: downstream.requests_per_connection,
+        head,
+        connection: limits,
     };
     let proxy = Arc::new(proxy);
     let (protected, plain): (Vec<_>, Vec<_>) = listeners.into_iter().partition(|listener| listener.tls().is_some());

@@ -1,7 +1,5 @@
 //! W3C Trace Context: a valid `traceparent` is continued with a span of ours, an invalid one is ignored whole.
 
-use std::fmt::Write as _;
-
 use http::HeaderValue;
 
 use crate::domain::Entropy;
@@ -21,10 +19,10 @@ pub fn trace_parent(sent: Option<&HeaderValue>, entropy: &dyn Entropy) -> Option
     let mut random = [0_u8; 24];
     entropy.fill(&mut random).ok()?;
     let (trace, span) = random.split_at(16);
-    let span = hex(span);
+    let span = hex::encode(span);
     Some(match sent.and_then(|value| value.to_str().ok()).and_then(parts) {
         Some((trace, flags)) => Trace { parent: format!("00-{trace}-{span}-{flags}"), continues: true },
-        None => Trace { parent: format!("00-{}-{span}-00", hex(trace)), continues: false },
+        None => Trace { parent: format!("00-{}-{span}-00", hex::encode(trace)), continues: false },
     })
 }
 
@@ -41,13 +39,6 @@ fn parts(text: &str) -> Option<(&str, &str)> {
 
 fn is_hex(text: &str, length: usize) -> bool {
     text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

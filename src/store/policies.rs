@@ -1,5 +1,6 @@
 //! Every policy text that was ever in force, by the hash of its content: the audit rows point here.
 
+use hex::FromHex;
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, TransactionBehavior, params};
 
@@ -45,7 +46,7 @@ impl Store {
             )?;
         }
         let listing: serde_json::Map<_, _> =
-            texts.iter().map(|text| (text.path.clone(), serde_json::json!(hex(&text.hash)))).collect();
+            texts.iter().map(|text| (text.path.clone(), serde_json::json!(hex::encode(text.hash)))).collect();
         transaction.execute(
             "INSERT INTO policy_snapshot (hash, listing, first_used_at) VALUES (?1, ?2, ?3) ON CONFLICT (hash) DO NOTHING",
             params![snapshot, serde_json::Value::Object(listing).to_string(), to_sql(at)],
@@ -106,22 +107,7 @@ impl Store {
 
 fn files_of(listing: &str) -> Option<Vec<(String, [u8; 32])>> {
     let listing: serde_json::Map<String, serde_json::Value> = serde_json::from_str(listing).ok()?;
-    listing.into_iter().map(|(path, hash)| Some((path, unhex(hash.as_str()?)?))).collect()
-}
-
-fn unhex(text: &str) -> Option<[u8; 32]> {
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let bytes: Option<Vec<u8>> = pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect();
-    bytes.filter(|_| rest.is_empty())?.try_into().ok()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    listing.into_iter().map(|(path, hash)| Some((path, FromHex::from_hex(hash.as_str()?).ok()?))).collect()
 }
 
 #[cfg(test)]

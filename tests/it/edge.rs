@@ -4,12 +4,13 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use erp_access::domain::ManualClock;
 use openssl::ssl::{SslConnector, SslMethod};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::json;
 
 use crate::support::certificates::{Authority, Validity};
-use crate::support::gateway::{OPEN, Setup};
+use crate::support::gateway::{Gateway, OPEN, Setup};
 use crate::support::http::Connection;
 use crate::support::prepared::Prepared;
 use crate::support::process::{self, Serving};
@@ -69,6 +70,23 @@ fn a_proxy_says_for_whom_a_connection_is() {
 /// Files that a process has open.
 fn open_files(service: &Serving) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", service.child.id())).expect("the files").count()
+}
+
+#[test]
+fn a_proxy_over_ipv4_is_known_on_a_listener_for_both_families() {
+    let erp = Recorder::start();
+    let folder = Setup::new(erp.address()).gateway("  proxy_protocol: [127.0.0.1]\n").write();
+    let file = folder.path().join("erp-access.yaml");
+    let text = std::fs::read_to_string(&file).expect("the configuration");
+    // As `[::]` sees it: IPv4 written as IPv6.
+    std::fs::write(&file, text.replace("\"127.0.0.1:0\"", "\"[::ffff:127.0.0.1]:0\"")).expect("written");
+    let gateway = Gateway::start(folder, ManualClock::at(OPEN.parse().expect("a time")));
+    assert!(gateway.address.is_ipv6(), "{}", gateway.address);
+    let mut connection = Connection::open(gateway.address);
+    connection.send(b"PROXY TCP4 192.0.2.7 192.0.2.1 51000 80\r\n").expect("sent");
+    connection.send(b"GET /v1/orders HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
+    let answer = connection.response(false).expect("an answer");
+    assert_eq!(gateway.row_of(&answer)["client"], "192.0.2.7");
 }
 
 #[test]

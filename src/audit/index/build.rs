@@ -11,7 +11,6 @@ use rusqlite::{CachedStatement, Connection, OpenFlags, Row, params};
 
 use super::database::{self, Progress};
 use super::{Field, SEGMENT, ZONE, is_worth_a_key, key};
-use crate::audit::checkpoint::hex;
 use crate::audit::database::AuditError;
 use crate::audit::ledger::mark;
 use crate::audit::verify::seals;
@@ -185,7 +184,7 @@ pub(super) fn advance(trail: &Connection, index: &mut Connection, at_once: i64) 
     progress.indexed_to = to.max(progress.indexed_to);
     if let Some(seal) = seals(&snapshot, "WHERE last <= ?1 ORDER BY last DESC LIMIT 1", &[progress.indexed_to])?.first()
     {
-        (progress.sealed, progress.head) = (seal.last, hex(&seal.head));
+        (progress.sealed, progress.head) = (seal.last, hex::encode(seal.head));
     }
     progress.write(&transaction)?;
     transaction.commit()?;

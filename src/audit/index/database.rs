@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
-use crate::audit::checkpoint::hex;
 use crate::audit::database::AuditError;
 use crate::audit::ledger::end_of;
 use crate::audit::verify::seals;
@@ -98,7 +97,9 @@ fn belongs(index: &Connection, trail: &Connection) -> Result<bool, AuditError> {
     }
     let at = seals(trail, "WHERE last >= ?1 ORDER BY last LIMIT 1", &[progress.sealed])?;
     Ok(match at.first() {
-        Some(seal) if seal.last == progress.sealed => progress.head.is_empty() || progress.head == hex(&seal.head),
+        Some(seal) if seal.last == progress.sealed => {
+            progress.head.is_empty() || progress.head == hex::encode(seal.head)
+        }
         // That part was pruned, or nothing was indexed yet.
         Some(_) => {
             seals(trail, "ORDER BY last LIMIT 1", &[])?.first().is_some_and(|first| first.last > progress.sealed)

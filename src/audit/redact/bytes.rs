@@ -23,6 +23,23 @@ pub(super) fn until(text: &[u8], from: usize, wanted: impl Fn(u8) -> bool) -> us
     rest.iter().position(|byte| wanted(*byte)).map_or(text.len(), |offset| from + offset)
 }
 
+/// The same for one byte.
+pub(super) fn until_byte(text: &[u8], from: usize, wanted: u8) -> usize {
+    let rest = text.get(from..).unwrap_or_default();
+    memchr::memchr(wanted, rest).map_or(text.len(), |offset| from + offset)
+}
+
+/// The same for two bytes.
+pub(super) fn until_either(text: &[u8], from: usize, wanted: [u8; 2]) -> usize {
+    let rest = text.get(from..).unwrap_or_default();
+    memchr::memchr2(wanted[0], wanted[1], rest).map_or(text.len(), |offset| from + offset)
+}
+
+/// The end of the line that `from` is in.
+pub(super) fn end_of_line(text: &[u8], from: usize) -> usize {
+    until_either(text, from, *b"\r\n")
+}
+
 /// Where the run of fitting bytes that ends before `end` begins, looking at no more than `most` bytes.
 pub(super) fn run_back(text: &[u8], end: usize, most: usize, fits: impl Fn(u8) -> bool) -> usize {
     let floor = end.saturating_sub(most);
@@ -32,18 +49,8 @@ pub(super) fn run_back(text: &[u8], end: usize, most: usize, fits: impl Fn(u8) -
 
 /// The first occurrence of `needle` from `from` on.
 pub(super) fn find(text: &[u8], from: usize, needle: &[u8]) -> Option<usize> {
-    let first = *needle.first()?;
-    let mut index = from;
-    loop {
-        index = until(text, index, |byte| byte == first);
-        if index >= text.len() {
-            return None;
-        }
-        if starts(text, index, needle) {
-            return Some(index);
-        }
-        index += 1;
-    }
+    let rest = text.get(from..).filter(|_| !needle.is_empty())?;
+    memchr::memmem::find(rest, needle).map(|offset| from + offset)
 }
 
 /// Whether `needle` stands at `index`.
@@ -76,7 +83,7 @@ pub(super) fn after_closing_quote(text: &[u8], open: usize) -> usize {
     let quote = at(text, open);
     let mut index = open + 1;
     loop {
-        index = until(text, index, |byte| byte == quote || byte == b'\\');
+        index = until_either(text, index, [quote, b'\\']);
         if index >= text.len() {
             return text.len();
         }

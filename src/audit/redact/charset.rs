@@ -98,12 +98,14 @@ pub(super) fn text_of(bytes: &[u8], declared: Declared) -> Option<String> {
         (_, Charset::Unicode) => utf8(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)),
         (_, Charset::Latin1) => utf8(bytes).or_else(|| Some(bytes.iter().map(|byte| char::from(*byte)).collect())),
     }?;
-    let is_binary = |character: char| character == '\0' || controls == Controls::Refused && steers(character);
-    (!text.contains(is_binary)).then_some(text)
+    let binary = match controls {
+        Controls::Taken => text.as_bytes().contains(&0),
+        Controls::Refused => text.contains(|character: char| character == '\0' || steers(character)),
+    };
+    (!binary).then_some(text)
 }
 
 /// Whether control characters may stand in a text.
-#[derive(PartialEq, Eq)]
 enum Controls {
     Taken,
     Refused,

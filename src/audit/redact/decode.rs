@@ -1,15 +1,34 @@
 //! Undoes one spelling at a time (backslash escapes, percent escapes, character references) and remembers
 //! where each byte came from, so that what is found in the plain spelling is taken out of the original.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
-use super::bytes::{at, part, until};
+use super::bytes::{at, part, until_byte};
 
-/// A text in one spelling. `origin` has one entry per byte and one for the end.
+/// A text in one spelling.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Layer {
-    bytes: Vec<u8>,
-    origin: Vec<usize>,
+pub(super) struct Layer<'t> {
+    bytes: Cow<'t, [u8]>,
+    origin: Origin,
+}
+
+/// Where each byte of a layer came from.
+#[derive(Debug, PartialEq, Eq)]
+enum Origin {
+    /// From where it stands.
+    Here,
+    /// One entry per byte and one for the end.
+    Places(Vec<usize>),
+}
+
+impl Origin {
+    fn of(&self, index: usize, length: usize) -> usize {
+        match self {
+            Self::Here => index.min(length),
+            Self::Places(places) => places.get(index).or(places.last()).copied().unwrap_or(0),
+        }
+    }
 }
 
 /// One way of spelling text.
@@ -49,10 +68,10 @@ enum Meaning {
     Character(char),
 }
 
-impl Layer {
+impl<'t> Layer<'t> {
     /// The text as it came.
-    pub(super) fn root(text: &[u8]) -> Self {
-        Self { bytes: text.to_vec(), origin: (0..=text.len()).collect() }
+    pub(super) fn root(text: &'t [u8]) -> Self {
+        Self { bytes: Cow::Borrowed(text), origin: Origin::Here }
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -61,42 +80,48 @@ impl Layer {
 
     /// The part of the original text that `range` of this one was spelled by.
     pub(super) fn original(&self, range: &Range<usize>) -> Range<usize> {
-        let end = self.origin.last().copied().unwrap_or(0);
-        let of = |index: usize| self.origin.get(index).copied().unwrap_or(end);
+        let of = |index: usize| self.origin.of(index, self.bytes.len());
         of(range.start)..of(range.end)
     }
 
     /// The same text with one spelling undone once; nothing when that changes nothing.
     pub(super) fn without(&self, spelling: Spelling) -> Option<Self> {
         let mark = spelling.mark();
-        let first = until(&self.bytes, 0, |byte| byte == mark);
-        if first == self.bytes.len() {
+        let length = self.bytes.len();
+        if until_byte(&self.bytes, 0, mark) == length {
             return None;
         }
-        let mut plain =
-            Self { bytes: Vec::with_capacity(self.bytes.len()), origin: Vec::with_capacity(self.origin.len()) };
+        let mut plain = Plain { bytes: Vec::with_capacity(length), origin: Vec::with_capacity(length + 1) };
         let mut index = 0;
         let mut changed = false;
-        while index < self.bytes.len() {
-            let next = until(&self.bytes, index, |byte| byte == mark);
+        while index < length {
+            let next = until_byte(&self.bytes, index, mark);
             plain.copy(self, index..next);
             index = next;
-            if let Some((meaning, length)) = spelling.read(&self.bytes, index) {
+            if let Some((meaning, spelled_by)) = spelling.read(&self.bytes, index) {
                 changed = true;
-                plain.push(&meaning, self.origin.get(index).copied().unwrap_or(0));
-                index += length;
+                plain.push(&meaning, self.origin.of(index, length));
+                index += spelled_by;
             } else {
-                plain.copy(self, index..self.bytes.len().min(index + 1));
+                plain.copy(self, index..length.min(index + 1));
                 index += 1;
             }
         }
-        plain.origin.extend(self.origin.last());
-        changed.then_some(plain)
+        plain.origin.push(self.origin.of(length, length));
+        changed.then_some(Self { bytes: Cow::Owned(plain.bytes), origin: Origin::Places(plain.origin) })
     }
+}
 
-    fn copy(&mut self, from: &Self, range: Range<usize>) {
+/// A layer in the making.
+struct Plain {
+    bytes: Vec<u8>,
+    origin: Vec<usize>,
+}
+
+impl Plain {
+    fn copy(&mut self, from: &Layer<'_>, range: Range<usize>) {
         self.bytes.extend_from_slice(part(&from.bytes, range.clone()));
-        self.origin.extend_from_slice(from.origin.get(range).unwrap_or_default());
+        self.origin.extend(range.map(|index| from.origin.of(index, from.bytes.len())));
     }
 
     fn push(&mut self, meaning: &Meaning, source: usize) {
@@ -122,7 +147,7 @@ pub(super) fn fully(name: &[u8]) -> Vec<u8> {
             break;
         }
     }
-    layer.bytes
+    layer.bytes.into_owned()
 }
 
 fn backslash(text: &[u8], index: usize) -> Option<(Meaning, usize)> {

@@ -1,6 +1,6 @@
 //! Query strings and form bodies: the value of a secret parameter ends at the next `&` and nowhere else.
 
-use super::bytes::{at, is_space, part, until};
+use super::bytes::{at, is_space, part, until, until_byte};
 use super::names::{Names, Place};
 use super::spans::Spans;
 
@@ -8,7 +8,7 @@ use super::spans::Spans;
 pub(super) fn mark(text: &[u8], names: &Names, spans: &mut Spans) {
     let mut start = 0;
     while start < text.len() {
-        let end = until(text, start, |byte| byte == b'&');
+        let end = until_byte(text, start, b'&');
         mark_in_pair(text, start, end, names, spans);
         start = end + 1;
     }

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::bytes::{after_closing_quote, at, inside_quotes, is_space, part, until};
+use super::bytes::{after_closing_quote, at, inside_quotes, is_space, part, until, until_either};
 use super::names::{Names, is_called_with_a_password};
 use super::spans::Spans;
 
@@ -13,7 +13,7 @@ use super::spans::Spans;
 pub(super) fn mark(text: &[u8], names: &Names, spans: &mut Spans) {
     let mut index = 0;
     loop {
-        let open = until(text, index, |byte| matches!(byte, b'{' | b'['));
+        let open = until_either(text, index, *b"{[");
         if open >= text.len() {
             return;
         }

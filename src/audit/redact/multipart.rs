@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use super::bytes::{at, before, find, is_line_end, is_space, part, starts, starts_in_any_case, until};
+use super::bytes::{
+    at, before, end_of_line, find, is_line_end, is_space, part, starts, starts_in_any_case, until, until_byte,
+};
 use super::names::{Names, Place};
 use super::spans::Spans;
 
@@ -11,7 +13,7 @@ pub(super) fn mark(text: &[u8], names: &Names, spans: &mut Spans) {
     let mut boundary = 0..0;
     let mut line = 0;
     while line < text.len() {
-        let end = until(text, line, is_line_end);
+        let end = end_of_line(text, line);
         if starts(text, line, b"--") {
             boundary = line..end;
         } else if starts_in_any_case(text, line, b"content-disposition:") {
@@ -31,7 +33,7 @@ pub(super) fn mark(text: &[u8], names: &Names, spans: &mut Spans) {
 fn content_after_head(text: &[u8], from: usize) -> usize {
     let mut index = from;
     loop {
-        index = until(text, index, |byte| byte == b'\n');
+        index = until_byte(text, index, b'\n');
         if index >= text.len() {
             return text.len();
         }
@@ -62,7 +64,7 @@ fn next_boundary(text: &[u8], from: usize, boundary: &[u8]) -> usize {
 fn has_secret_name(head: &[u8], names: &Names) -> bool {
     let mut index = 0;
     loop {
-        let equals = until(head, index, |byte| byte == b'=');
+        let equals = until_byte(head, index, b'=');
         if equals >= head.len() {
             return false;
         }

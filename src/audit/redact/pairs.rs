@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::bytes::{at, before, is_blank, is_line_end, is_space, part, run_back, until};
+use super::bytes::{at, before, is_blank, is_line_end, is_space, part, run_back, until_either};
 use super::names::{Names, Place, takes_the_line};
 use super::spans::Spans;
 use super::value;
@@ -23,7 +23,7 @@ pub(super) struct Key {
 pub(super) fn mark(text: &[u8], names: &Names, spans: &mut Spans) {
     let mut index = 0;
     loop {
-        let separator = until(text, index, |byte| matches!(byte, b'=' | b':'));
+        let separator = until_either(text, index, *b"=:");
         if separator >= text.len() {
             return;
         }

@@ -124,13 +124,7 @@ impl PreviewCollector {
     }
 
     fn describe(&self, hash: Sha256) -> String {
-        use std::fmt::Write as _;
-        let mut text = format!("[binary, {} bytes, sha256 ", self.length);
-        for byte in hash.finalize() {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        text.push(']');
+        let mut text = format!("[binary, {} bytes, sha256 {}]", self.length, hex::encode(hash.finalize()));
         text.truncate(self.limit);
         text
     }

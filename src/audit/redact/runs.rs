@@ -27,27 +27,35 @@ pub(super) fn shortest_hex(known: &[Secret]) -> usize {
 
 /// The runs of base64 in a text.
 pub(super) fn base64_runs(text: &[u8], shortest: usize) -> impl Iterator<Item = Range<usize>> {
-    runs(text, shortest, is_base64, |start| run_end(text, start))
+    // Up to two signs of padding count too.
+    runs(text, shortest, shortest.saturating_sub(2), is_base64, |start| run_end(text, start))
 }
 
 /// The runs of hexadecimal digits in a text.
 pub(super) fn hex_runs(text: &[u8], shortest: usize) -> impl Iterator<Item = Range<usize>> {
     let is_digit = |byte: u8| byte.is_ascii_hexdigit();
-    runs(text, shortest, is_digit, move |start| until(text, start, |byte| !is_digit(byte)))
+    runs(text, shortest, shortest, is_digit, move |start| until(text, start, |byte| !is_digit(byte)))
 }
 
+/// Runs of at least `shortest` bytes whose first `digits` bytes are all digits.
 fn runs(
     text: &[u8],
     shortest: usize,
-    begins: impl Fn(u8) -> bool,
+    digits: usize,
+    is_digit: impl Fn(u8) -> bool,
     end_of: impl Fn(usize) -> usize,
 ) -> impl Iterator<Item = Range<usize>> {
     let mut index = 0;
     std::iter::from_fn(move || {
-        while index < text.len() {
-            let start = until(text, index, &begins);
+        // Of so many bytes the last one that is no digit is looked for: what is before it is too short.
+        while let Some(window) = text.get(index..index + digits.max(1)) {
+            if let Some(other) = window.iter().rposition(|byte| !is_digit(*byte)) {
+                index += other + 1;
+                continue;
+            }
+            let start = index;
             let end = end_of(start);
-            index = end + 1;
+            index = end;
             if end - start >= shortest {
                 return Some(start..end);
             }

@@ -38,18 +38,33 @@ const VENDORS: &[(&[u8], usize)] = &[
     (b"shpat_", 16),
     (b"whsec_", 10),
 ];
+/// The first bytes of them all.
+const BEGINS_VENDOR: &[u8] = b"gxsrAhnpSydw";
 
 /// Marks what looks like a secret.
 pub(super) fn mark(text: &[u8], spans: &mut Spans) {
-    let mut index = 0;
-    while index < text.len() {
-        match shape_at(text, index) {
+    let (mut index, mut previous) = (0, 0);
+    while let Some(byte) = text.get(index).copied() {
+        // Most bytes go on with a word, and nothing begins there.
+        let shape = if may_begin(previous, byte) { shape_at(text, index) } else { None };
+        index = match shape {
             Some(span) => {
-                index = span.end.max(index + 1);
+                let end = span.end.max(index + 1);
                 spans.add(span);
+                end
             }
-            None => index += 1,
-        }
+            None => index + 1,
+        };
+        previous = before(text, index);
+    }
+}
+
+/// Whether any shape may begin with `byte` after `previous`. Those of ours begin inside of words too.
+fn may_begin(previous: u8, byte: u8) -> bool {
+    if previous.is_ascii_alphanumeric() {
+        matches!(byte, b'e' | b'E' | b':' | b'-')
+    } else {
+        is_base64(byte) || byte == b':'
     }
 }
 
@@ -70,7 +85,7 @@ fn shape_at(text: &[u8], index: usize) -> Option<Range<usize>> {
 
 /// One of ours, whole or cut.
 fn issued(text: &[u8], index: usize) -> Option<Range<usize>> {
-    if !matches!(at(text, index), b'e' | b'E') {
+    if !starts_in_any_case(text, index, b"erpa_") {
         return None;
     }
     let kinds = [IssuedKind::Token, IssuedKind::ApiKey, IssuedKind::Password];
@@ -115,6 +130,9 @@ fn credentials_in_url(text: &[u8], index: usize) -> Option<Range<usize>> {
 
 /// The credentials after `Bearer` or `Basic` (RFC 6750, RFC 7617).
 fn authorization(text: &[u8], index: usize) -> Option<Range<usize>> {
+    if !matches!(at(text, index), b'b' | b'B') {
+        return None;
+    }
     let bearer = starts_in_any_case(text, index, b"bearer");
     let scheme = if bearer { b"bearer".len() } else { b"basic".len() };
     if !bearer && !starts_in_any_case(text, index, b"basic") {
@@ -144,7 +162,9 @@ fn is_basic(credentials: &[u8]) -> bool {
 }
 
 fn vendor(text: &[u8], index: usize) -> Option<Range<usize>> {
-    let (prefix, fewest) = VENDORS.iter().find(|(prefix, _)| starts(text, index, prefix))?;
+    let first = text.get(index).filter(|first| BEGINS_VENDOR.contains(first))?;
+    let mut likely = VENDORS.iter().filter(|(prefix, _)| prefix.first() == Some(first));
+    let (prefix, fewest) = likely.find(|(prefix, _)| starts(text, index, prefix))?;
     let body = index + prefix.len();
     let end = until(text, body, |byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')));
     // Where the text ends a secret may have been cut.
@@ -152,7 +172,7 @@ fn vendor(text: &[u8], index: usize) -> Option<Range<usize>> {
 }
 
 /// Whether the byte belongs to one of the two alphabets of RFC 4648.
-pub(super) fn is_base64(byte: u8) -> bool {
+pub(super) const fn is_base64(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_')
 }
 
@@ -178,4 +198,17 @@ pub(super) fn decode_base64(text: &[u8]) -> Vec<u8> {
         digits.pop();
     }
     LENIENT.decode(digits).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_vendor_is_looked_for_at_its_first_byte() {
+        for (prefix, fewest) in VENDORS {
+            let text = [prefix, "x".repeat(*fewest).as_bytes()].concat();
+            assert_eq!(vendor(&text, 0), Some(0..text.len()), "{}", prefix.escape_ascii());
+        }
+    }
 }

@@ -62,7 +62,12 @@ impl Spans {
 
 /// Whether the text can be printed as it is.
 pub(super) fn is_safe_to_print(text: &str) -> bool {
-    !text.contains(steers)
+    is_plain(text) || !text.contains(steers)
+}
+
+/// ASCII without control characters, as most texts are.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
 struct Rendered {
@@ -82,6 +87,9 @@ impl Rendered {
 
     /// Appends the text with what would steer a terminal or reorder a line written out; says whether all of it fit.
     fn printable(&mut self, text: &str) -> bool {
+        if is_plain(text) && self.whole(text) {
+            return true;
+        }
         let mut escaped = String::new();
         for character in text.chars() {
             let fits = if steers(character) {

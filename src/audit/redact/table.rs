@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::analysis::Kind;
-use super::bytes::{at, is_line_end, part, until};
+use super::bytes::{at, end_of_line, is_line_end, part, until, until_byte};
 use super::names::{Names, Place};
 use super::spans::Spans;
 
@@ -14,7 +14,11 @@ const SEPARATORS: [u8; 4] = [b'|', b'\t', b';', b','];
 /// declared to be a table counts as one only when its first line is nothing but names.
 pub(super) fn mark(text: &[u8], kind: Kind, names: &Names, spans: &mut Spans) {
     let declared = kind == Kind::Table;
-    let heading_end = until(text, 0, is_line_end);
+    let heading_end = end_of_line(text, 0);
+    let may_be_in_heading = |byte: &u8| is_in_name(*byte) || SEPARATORS.contains(byte);
+    if !declared && !part(text, 0..heading_end).iter().all(may_be_in_heading) {
+        return;
+    }
     let count = |separator: u8| part(text, 0..heading_end).split(|byte| *byte == separator).count() - 1;
     let Some(separator) = SEPARATORS.into_iter().max_by_key(|separator| count(*separator)) else { return };
     if !declared && count(separator) == 0 {
@@ -69,7 +73,7 @@ fn cells(text: &[u8], start: usize, separator: u8) -> (Vec<Range<usize>>, usize)
 fn quoted(text: &[u8], open: usize) -> Range<usize> {
     let mut end = open;
     loop {
-        end = until(text, end + 1, |byte| byte == b'"') + 1;
+        end = until_byte(text, end + 1, b'"') + 1;
         if end >= text.len() || at(text, end) != b'"' {
             return open..end.min(text.len());
         }

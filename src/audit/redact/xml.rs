@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::bytes::{at, before, find, is_space, part, starts, starts_in_any_case, until};
+use super::bytes::{at, before, find, is_space, part, starts, starts_in_any_case, until, until_byte};
 use super::names::{Names, is_called_with_a_password};
 use super::spans::Spans;
 
@@ -14,7 +14,7 @@ pub(super) fn mark(text: &[u8], names: &Names, spans: &mut Spans) {
     let mut index = 0;
     let mut next_element_is_secret = false;
     loop {
-        index = until(text, index, |byte| byte == b'<');
+        index = until_byte(text, index, b'<');
         if index >= text.len() {
             return;
         }
@@ -123,7 +123,7 @@ fn closing_tag(text: &[u8], from: usize, local: &[u8]) -> usize {
     let mut depth = 1_usize;
     let mut index = from;
     loop {
-        index = until(text, index, |byte| byte == b'<');
+        index = until_byte(text, index, b'<');
         if index >= text.len() {
             return text.len();
         }

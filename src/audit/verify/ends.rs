@@ -1,7 +1,6 @@
 //! Where the chain starts and ends, and what was noted elsewhere about it.
 
 use crate::audit::chain::Seal;
-use crate::audit::checkpoint::hex;
 use crate::audit::database::AuditError;
 use crate::audit::ledger::end_of;
 
@@ -25,7 +24,7 @@ impl Walk<'_> {
             self.position.unsealed_to = first.last;
         } else {
             self.position.pruned_to = Some(first.last);
-            self.position.pruned_head = Some(hex(&first.head));
+            self.position.pruned_head = Some(hex::encode(first.head));
             let stray = "SELECT (SELECT COUNT(*) FROM decision WHERE seq <= ?1) + (SELECT COUNT(*) FROM outcome WHERE seq <= ?1)";
             let stray: i64 = self.transaction.query_row(stray, [first.last], |row| row.get(0))?;
             if stray > 0 {
@@ -36,7 +35,7 @@ impl Walk<'_> {
         self.check_seal(&first);
         self.meet_checkpoint(&first);
         self.position.checked_to = first.last;
-        self.position.head = Some(hex(&first.head));
+        self.position.head = Some(hex::encode(first.head));
         Ok(true)
     }
 
@@ -45,7 +44,7 @@ impl Walk<'_> {
             return;
         };
         self.position.checkpoint_met = true;
-        if checkpoint.head != hex(&seal.head) {
+        if checkpoint.head != hex::encode(seal.head) {
             let text = format!("the history up to {} is not the one of which the checkpoint was taken", seal.last);
             self.found(seal.last, Damage::Checkpoint, text);
         }

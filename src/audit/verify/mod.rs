@@ -5,13 +5,14 @@ mod stream;
 
 use std::collections::VecDeque;
 
+use hex::FromHex as _;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 
 use crate::secrets::{KeyId, KeyRing};
 
 use super::chain::{self, Digest, Mark, Seal, Table};
-use super::checkpoint::{Checkpoint, hex, unhex};
+use super::checkpoint::Checkpoint;
 use super::columns;
 use super::database::AuditError;
 use super::ledger::end_of;
@@ -134,7 +135,7 @@ pub(super) fn from(connection: &Connection, seq: i64) -> Result<Position, AuditE
     let found = seals(connection, "WHERE last < ?1 ORDER BY last DESC LIMIT 1", &[seq])?;
     Ok(found.first().map_or_else(Position::default, |seal| Position {
         checked_to: seal.last,
-        head: Some(hex(&seal.head)),
+        head: Some(hex::encode(seal.head)),
         ..Position::default()
     }))
 }
@@ -200,7 +201,7 @@ impl Walk<'_> {
     }
 
     fn span(&mut self, seal: &Seal, records: &[Passing], between: &[Passing]) -> Result<(), AuditError> {
-        let before = self.position.head.as_deref().and_then(unhex).unwrap_or_default();
+        let before = self.position.head.as_deref().and_then(|head| Digest::from_hex(head).ok()).unwrap_or_default();
         let expected = self.position.checked_to.saturating_add(1);
         let found = self.findings.len();
         if seal.first != expected {
@@ -229,7 +230,7 @@ impl Walk<'_> {
         self.position.records = self.position.records.saturating_add(u64::try_from(records.len()).unwrap_or(0));
         self.meet_checkpoint(seal);
         self.position.checked_to = seal.last;
-        self.position.head = Some(hex(&seal.head));
+        self.position.head = Some(hex::encode(seal.head));
         Ok(())
     }
 
@@ -267,7 +268,7 @@ impl Walk<'_> {
                     "the records {} to {} were sealed with another APP_KEY ({}), which is not at hand",
                     seal.first,
                     seal.last,
-                    hex(seal.key.as_bytes())
+                    hex::encode(seal.key.as_bytes())
                 );
                 self.found(place, Damage::UnknownKey, text);
                 false

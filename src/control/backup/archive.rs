@@ -76,7 +76,7 @@ pub(super) fn write(file: &Path, manifest: &Manifest, folder: &Path, to: Option<
     };
     let Hashing { inner, hash } = out;
     inner.into_inner().map_err(|error| failed(error.into_error()))?.sync_all().map_err(failed)?;
-    Ok(hex(&hash.finalize()))
+    Ok(hex::encode(hash.finalize()))
 }
 
 fn fill<W: Write>(mut builder: Builder<W>, manifest: &Manifest, folder: &Path) -> Result<W> {
@@ -206,7 +206,7 @@ impl<T> Hashing<T> {
     }
 
     fn end(self) -> String {
-        hex(&self.hash.finalize())
+        hex::encode(self.hash.finalize())
     }
 }
 
@@ -228,12 +228,4 @@ impl<T: Read> Read for Hashing<T> {
         self.hash.update(into.get(..read).unwrap_or_default());
         Ok(read)
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

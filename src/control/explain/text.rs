@@ -1,7 +1,6 @@
 //! The policy text that was in force when a row was written, with the deciding rule marked.
 
-use std::fmt::Write as _;
-
+use hex::FromHex;
 use serde::Serialize;
 
 use super::super::{Control, ControlError, Result};
@@ -53,7 +52,7 @@ impl Control {
         let Some((_, text)) = kept.files.iter().find(|(path, _)| path == file) else { return Ok(None) };
         let Some(text) = self.store.policy_text(text).map_err(ControlError::failed)? else { return Ok(None) };
         let (first_line, lines) = excerpt(file, &text, rule);
-        let (file, in_force_from, snapshot) = (file.to_owned(), kept.first_used_at, hex(hash));
+        let (file, in_force_from, snapshot) = (file.to_owned(), kept.first_used_at, hex::encode(hash));
         Ok(Some(PolicyExcerpt { file, first_line, lines, in_force_from, snapshot }))
     }
 }
@@ -94,17 +93,8 @@ fn excerpt(file: &str, text: &[u8], rule: &str) -> (usize, Vec<Line>) {
     (first, lines.map(marked).collect())
 }
 
-fn hex(hash: &[u8; 32]) -> String {
-    hash.iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 pub(in super::super) fn hash_of(hex: &str) -> Option<[u8; 32]> {
-    let (pairs, _) = hex.as_bytes().as_chunks::<2>();
-    let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    pairs.iter().map(byte).collect::<Option<Vec<u8>>>()?.try_into().ok()
+    FromHex::from_hex(hex).ok()
 }
 
 #[cfg(test)]

@@ -81,17 +81,26 @@ impl ProxyHttp for Bare {
     }
 }
 
+/// Where TLS is spoken, with this certificate and its key.
+pub(crate) struct OverTls<'a> {
+    pub(crate) address: SocketAddr,
+    pub(crate) certificate: &'a str,
+    pub(crate) key: &'a str,
+}
+
 /// Relays everything.
-pub(crate) fn bare(plain: SocketAddr, tls: SocketAddr, erp: SocketAddr, certificate: &str, key: &str) {
+pub(crate) fn bare(plain: SocketAddr, erp: SocketAddr, tls: Option<OverTls<'_>>) {
     let mut server = Server::new_with_opt_and_conf(None, ServerConf { threads: 1, ..ServerConf::default() });
     server.bootstrap();
     #[expect(clippy::disallowed_methods, reason = "a socket address resolves to itself")]
     let peer = HttpPeer::new(erp, false, String::new());
     let mut service = http_proxy_service(&server.configuration, Bare(peer));
     service.add_tcp(&plain.to_string());
-    let mut settings = TlsSettings::intermediate(certificate, key).expect("TLS");
-    settings.enable_h2();
-    service.add_tls_with_settings(&tls.to_string(), None, settings);
+    if let Some(tls) = tls {
+        let mut settings = TlsSettings::intermediate(tls.certificate, tls.key).expect("TLS");
+        settings.enable_h2();
+        service.add_tls_with_settings(&tls.address.to_string(), None, settings);
+    }
     server.add_service(service);
     server.run_forever();
 }
