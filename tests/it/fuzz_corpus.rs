@@ -1,6 +1,6 @@
 //! What the fuzzer starts from and what it has found, checked without it.
 
-#[path = "../../fuzz/checks.rs"]
+#[path = "../../fuzz/checks/mod.rs"]
 mod checks;
 
 use std::path::Path;
@@ -32,6 +32,36 @@ fn every_kept_policy_file_is_refused_with_its_place_or_denies_whoever_holds_noth
 #[test]
 fn every_kept_condition_is_refused_or_decides() {
     each("condition", checks::condition);
+}
+
+#[test]
+fn every_kept_header_is_credentials_in_one_spelling_or_none() {
+    each("credentials", checks::credentials);
+}
+
+#[test]
+fn every_kept_body_keeps_its_secret_however_it_is_cut() {
+    each("redaction", checks::redaction);
+}
+
+#[test]
+fn every_kept_json_is_what_another_reader_finds_in_it() {
+    each("body", checks::body);
+}
+
+#[test]
+fn every_kept_configuration_is_refused_with_reasons_or_read() {
+    each("configuration", checks::configuration);
+}
+
+#[test]
+fn every_kept_recipe_is_refused_with_reasons_or_read() {
+    each("recipe", checks::recipe);
+}
+
+#[test]
+fn every_kept_choice_of_rules_decides_as_it_reads() {
+    each("decision", checks::decision);
 }
 
 #[test]

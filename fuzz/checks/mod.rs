@@ -1,10 +1,22 @@
 //! What must hold of any input. The fuzzer looks for one that breaks it; the test suite runs what it has found so far.
 
+mod body;
+mod configuration;
+mod credentials;
+mod decision;
+mod redaction;
+
 use std::path::{Path, PathBuf};
 
 use erp_access::domain::{CanonicalPath, PolicyName, Target};
 use erp_access::policy::{Body, Facts, Grants, PolicySet};
 use jiff::Timestamp;
+
+pub(crate) use body::body;
+pub(crate) use configuration::{configuration, recipe};
+pub(crate) use credentials::credentials;
+pub(crate) use decision::decision;
+pub(crate) use redaction::redaction;
 
 /// A target that is accepted has one meaning: a canonical path, which stays as it is, and which no server reads
 /// differently.
