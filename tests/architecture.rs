@@ -178,6 +178,38 @@ fn every_promise_has_a_reference() {
     hold(promises_without_reference);
 }
 
+/// What a document says of tests can be looked up.
+#[test]
+fn every_test_that_a_document_names_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut code = String::new();
+    for folder in ["src", "tests"] {
+        gather(&root.join(folder), &mut code).expect("the sources");
+    }
+    for document in ["SECURITY.md", "docs/known-attacks.md"] {
+        let text = std::fs::read_to_string(root.join(document)).expect("a document");
+        let named: Vec<&str> =
+            text.split('`').skip(1).step_by(2).filter_map(|word| Some(word.split_once("::")?.1)).collect();
+        assert!(named.len() > 10, "{document} names {}", named.len());
+        for test in named {
+            assert!(code.contains(&format!("fn {test}()")), "{document} names `{test}`, which is not there");
+        }
+    }
+}
+
+/// All Rust below this folder.
+fn gather(folder: &Path, code: &mut String) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            gather(&path, code)?;
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            code.push_str(&std::fs::read_to_string(path)?);
+        }
+    }
+    Ok(())
+}
+
 // --- the rules find what they look for ---
 
 fn found(rule: fn(&Sources) -> Vec<Violation>, files: &[(&str, &str)]) -> Vec<String> {
