@@ -36,6 +36,7 @@ mod fuzz_corpus;
 mod gate;
 mod client_certificates;
 mod lifecycle;
+mod memory;
 mod monitoring;
 mod obligations;
 mod ops;
