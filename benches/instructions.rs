@@ -6,6 +6,8 @@
 
 #![expect(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a bench that cannot go on must fail")]
 
+#[path = "common/client.rs"]
+mod client;
 mod common;
 #[path = "common/scene.rs"]
 mod scene;

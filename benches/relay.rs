@@ -2,6 +2,8 @@
 
 #![expect(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a bench that cannot go on must fail")]
 
+#[path = "common/client.rs"]
+mod client;
 mod common;
 #[path = "common/roles.rs"]
 mod roles;
@@ -12,8 +14,6 @@ use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use erp_access::app::App;
-use erp_access::control::{Caller, Command, NewSet, SecretText};
-use erp_access::domain::{Actor, Secret};
 
 /// The ERP's answer ends with so many bytes.
 const BODY: usize = 1 << 10;
@@ -44,21 +44,7 @@ fn gateway(erp: SocketAddr, audit: &str) -> (SocketAddr, String) {
     let (address, control) = (app.addresses()[0], Arc::clone(app.control()));
     std::thread::spawn(move || app.run().expect("runs"));
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let run = |command| runtime.block_on(control.run(Caller::admin(Actor::System), command)).expect("done");
-    let api_key = Some(SecretText::new(Secret::new("erp-side-key".into())));
-    run(Command::UpstreamSecretSet {
-        upstream: "erp".parse().expect("a name"),
-        account: None,
-        username: None,
-        password: None,
-        api_key,
-    });
-    run(Command::AccountCreate { name: "acme".parse().expect("a name"), labels: Vec::new() });
-    let issued = run(Command::CredentialIssue(Box::new(NewSet::bounded(
-        "acme".parse().expect("a name"),
-        "bench",
-        vec!["all".parse().expect("a name")],
-    ))));
+    let issued = client::issue(&control, &runtime);
     wait_for(address);
     let text = |key: &str| issued[key].as_str().expect("a text");
     let headers = format!(

@@ -2,6 +2,8 @@
 
 #![expect(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a bench that cannot go on must fail")]
 
+#[path = "common/client.rs"]
+mod client;
 mod common;
 
 #[path = "common/scene.rs"]

@@ -9,9 +9,8 @@ use bytes::Bytes;
 use erp_access::app::Core;
 use erp_access::audit::{RedactionLists, Redactor};
 use erp_access::config::{RateLimits, Upstream};
-use erp_access::control::{Caller, Command, NewSet, SecretText};
 use erp_access::directory::{CutInFlight, TokenEntry};
-use erp_access::domain::{Actor, Clock as _, IssuedKind, IssuedSecret, Secret, SystemClock, SystemEntropy, TokenId};
+use erp_access::domain::{Clock as _, IssuedKind, IssuedSecret, Secret, SystemClock, SystemEntropy, TokenId};
 use erp_access::gate::{ApiKeyOnRelay, Asked, BodyProblem, Gate, GateParts, GateRules, Head, HeadLimits, RequestBody};
 use erp_access::policy::PolicySet;
 use erp_access::secrets::HashPurpose;
@@ -21,7 +20,7 @@ use erp_access::upstream::{
 use http::{HeaderMap, HeaderValue, Version};
 use tokio::runtime::Runtime;
 
-use crate::common;
+use crate::{client, common};
 
 pub(crate) const LIMITS: HeadLimits = HeadLimits { target: 8192, headers: 64, header_bytes: 32 * 1024 };
 
@@ -64,21 +63,7 @@ impl Scene {
         let core = Core::open(&config, &world).unwrap_or_else(|error| panic!("{error}"));
         let runtime = Runtime::new().expect("a runtime");
         let control = Arc::clone(&core.control);
-        let run = |command| runtime.block_on(control.run(Caller::admin(Actor::System), command)).expect("done");
-        let api_key = Some(SecretText::new(Secret::new("erp-side-key".into())));
-        run(Command::UpstreamSecretSet {
-            upstream: "erp".parse().expect("a name"),
-            account: None,
-            username: None,
-            password: None,
-            api_key,
-        });
-        run(Command::AccountCreate { name: "acme".parse().expect("a name"), labels: Vec::new() });
-        let issued = run(Command::CredentialIssue(Box::new(NewSet::bounded(
-            "acme".parse().expect("a name"),
-            "bench",
-            vec!["all".parse().expect("a name")],
-        ))));
+        let issued = client::issue(&control, &runtime);
         let credential = issued["client_id"].as_str().expect("an id").parse().expect("an id");
         let secret = IssuedSecret::generate(IssuedKind::Token, &SystemEntropy).expect("entropy");
         let now = world.clock.now();
