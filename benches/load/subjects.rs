@@ -286,7 +286,7 @@ fn ours(kind: Kind, folder: &Path, around: &Surroundings, plain: SocketAddr, tls
     write("schedule.yaml", include_str!("../../policies/schedule.yaml"));
     let (certificate, key) = (around.certificate.display(), around.key.display());
     let config = format!(
-        "server:\n  threads: 1\ngateway:\n  listen: [\"{tls}\"]\n  plain_listen: [\"{plain}\"]\n  tls:\n    certificates:\n      main: {{ chain_file: \"{certificate}\", key_file: \"{key}\" }}\n  limits: {{ requests_per_connection: 1000000 }}\nstore:\n  directory: data\nadmin:\n  socket: admin.sock\npolicies:\n  watch: false\napp_key:\n  file: app.key\naudit:\n  guarantee: {guarantee}\n{more}upstreams:\n  erp:\n    peers: [\"{}\"]\n    session:\n      inject:\n        headers:\n          X-ERP-Session: \"{{{{api_key}}}}\"\n",
+        "server:\n  threads: 1\ngateway:\n  listen: [\"{tls}\"]\n  plain_listen: [\"{plain}\"]\n  tls:\n    certificates:\n      main: {{ chain_file: \"{certificate}\", key_file: \"{key}\" }}\n  limits: {{ requests_per_connection: 1000000 }}\nstore:\n  directory: data\nadmin:\n  socket: admin.sock\npolicies:\n  watch: false\napp_key:\n  file: app.key\ntokens:\n  lifetime: 1d\naudit:\n  guarantee: {guarantee}\n{more}upstreams:\n  erp:\n    peers: [\"{}\"]\n    session:\n      inject:\n        headers:\n          X-ERP-Session: \"{{{{api_key}}}}\"\n",
         around.erp
     );
     std::fs::write(folder.join("erp-access.yaml"), config).expect("written");

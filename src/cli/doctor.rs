@@ -1,7 +1,7 @@
 //! `doctor`: what this machine, the files and the gateway look like to somebody who would look for trouble.
 
 use std::net::TcpStream;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::arguments::Output;
 use super::output::{self, Failure, line, safe};
+use super::rights;
 use super::run::Asking;
 use crate::config::{Config, UpstreamTls};
 use crate::control::{Command, Finding};
@@ -76,32 +77,11 @@ fn print(findings: &Value, output: Output) -> Result<ExitCode, Failure> {
 
 /// Who may write a file decides what the gateway does.
 fn examine_files(config: &Config, file: &Path, findings: &mut Vec<Finding>) {
-    let before = findings.len();
-    let private = [(config.store.directory.as_path(), 0o077)];
-    let ours = [(file, 0o022), (config.policies.directory.as_path(), 0o022)];
-    for (path, others) in private.into_iter().chain(ours) {
-        let Ok(metadata) = std::fs::metadata(path) else {
-            findings.push(Finding::fail(
-                "permissions",
-                format!("`{}` cannot be read", path.display()),
-                "run `erp-access init`, or correct the path",
-            ));
-            continue;
-        };
-        let mode = metadata.permissions().mode() & 0o777;
-        if mode & others != 0 {
-            let who = if others == 0o077 { "open to others" } else { "writable by others" };
-            let advice = format!("`chmod {} {}`", if others == 0o077 { "go=" } else { "go-w" }, path.display());
-            findings.push(Finding::fail(
-                "permissions",
-                format!("`{}` is {who} (mode {mode:04o})", path.display()),
-                advice,
-            ));
-        }
-    }
-    if findings.len() == before {
+    let too_open = rights::too_open(config, file);
+    if too_open.is_empty() {
         findings.push(Finding::ok("permissions", "only their owner writes configuration, policies and databases"));
     }
+    findings.extend(too_open.iter().map(|one| Finding::fail("permissions", one.to_string(), one.advice())));
 }
 
 fn examine_key(config: &Config, findings: &mut Vec<Finding>) {

@@ -34,6 +34,7 @@ mod policy_suggest;
 mod policy_test;
 mod policy_trail;
 mod reach;
+mod rights;
 mod run;
 mod schedule_arguments;
 mod schedules;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::arguments::{Check, Serve};
 use super::output::{Failure, line, line_to_stderr};
+use super::rights;
 use super::run::world;
 use crate::app::{self, App};
 use crate::config::{Config, Sources};
@@ -22,6 +23,9 @@ pub(super) fn serve(sources: &Sources, arguments: &Serve) -> Result<ExitCode, Fa
     allow_open_files(config.gateway.limits.connections);
     if arguments.migrate {
         app::migrate(&config).map_err(Failure::other)?;
+    }
+    for one in rights::too_open(&config, &sources.file) {
+        log::warn!("{one}: {}", one.advice());
     }
     let signals = Signals::register().map_err(Failure::other)?;
     let app = App::build_on(&config, &world(), inherited).map_err(Failure::other)?;

@@ -333,13 +333,16 @@ fn doctor_says_what_is_wrong_and_what_to_do_about_it() {
     assert!(findings.iter().all(|finding| finding["state"] == "ok" || finding["advice"] != ""), "{findings:#?}");
     assert!(findings.iter().all(|finding| finding["state"] != "fail") && code == Some(0), "{findings:#?}");
 
-    std::fs::set_permissions(folder.path().join("policies"), std::fs::Permissions::from_mode(0o777)).expect("a mode");
+    let open =
+        |path: &str, mode| std::fs::set_permissions(folder.path().join(path), std::fs::Permissions::from_mode(mode));
+    open("policies", 0o777).and_then(|()| open("policies/schedule.yaml", 0o666)).expect("modes");
     drop(erp);
     let (code, findings) = examine();
     assert_eq!(code, Some(1), "{findings:#?}");
     assert!(
         of(&findings, "permissions")[0]["found"].as_str().expect("a text").contains("policies` is writable by others")
     );
+    assert!(of(&findings, "permissions")[1]["advice"].as_str().expect("a text").ends_with("policies/schedule.yaml`"));
     assert_eq!(of(&findings, "upstreams")[0]["state"], "fail");
     let table = String::from_utf8_lossy(&run(folder.path(), &["doctor"], "").stdout).into_owned();
     assert!(table.contains("chmod go-w") && table.contains(" failures"), "{table}");
@@ -347,6 +350,10 @@ fn doctor_says_what_is_wrong_and_what_to_do_about_it() {
     let (_, findings) = examine();
     assert_eq!(of(&findings, "gateway")[0]["state"], "warn", "without a gateway the databases are looked at");
     assert!(!of(&findings, "unrestricted sets").is_empty());
+    drop(Serving::start(folder.path()));
+    assert!(
+        process::log(folder.path()).contains("policies/schedule.yaml` is writable by others (mode 0666): `chmod go-w")
+    );
 }
 
 #[test]
