@@ -259,7 +259,7 @@ fn read_listen(section: &Section<'_, '_>, tls: bool) -> Vec<SocketAddr> {
     let default = vec![SocketAddr::from(([127, 0, 0, 1], 8080))];
     let listen = section.list("listen", default, shown, |node| {
         let found = address(node)?;
-        if tls || found.ip().is_loopback() {
+        if tls || found.ip().to_canonical().is_loopback() {
             return Ok(found);
         }
         let help = "secrets would travel in the clear: say `gateway.tls`, or name it in `gateway.plain_listen` where a proxy \

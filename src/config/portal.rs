@@ -55,7 +55,7 @@ impl Portal {
 /// SECURITY: keys and passwords travel on this listener, so without TLS only this machine may reach it.
 fn on_loopback(node: &Node) -> Result<SocketAddr, Wrong> {
     let found = address(node)?;
-    if found.ip().is_loopback() {
+    if found.ip().to_canonical().is_loopback() {
         return Ok(found);
     }
     let help = "operator keys would travel in the clear: say `portal.tls`, or listen on 127.0.0.1 or [::1] behind a proxy with TLS";

@@ -168,5 +168,5 @@ fn receiver(node: &Node) -> Result<Receiver, Wrong> {
 }
 
 fn is_this_host(host: &str) -> bool {
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }

@@ -95,7 +95,8 @@ impl Http2Client {
     pub(crate) fn send(&mut self, request: Request<()>, body: Option<&[u8]>) -> Result<ResponseFuture, String> {
         let (response, mut stream) = self.open(request, body.is_none())?;
         if let Some(body) = body {
-            stream.send_data(Bytes::copy_from_slice(body), true).map_err(|error| error.to_string())?;
+            // A request that is refused by its head may have its answer already, and its stream its end.
+            let _ = stream.send_data(Bytes::copy_from_slice(body), true);
         }
         Ok(response)
     }
