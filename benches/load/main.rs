@@ -31,7 +31,7 @@ use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 
 use drive::{Request, Work, at_rate, saturate};
 use report::{Cell, Report, Table};
-use subjects::{CORE_OF_OTHERS, Kind, Process, Subject, Surroundings, free_address, on_core, wait_for};
+use subjects::{CORE_OF_OTHERS, Kind, Process, Subject, Surroundings, cores, free_address, on_core, wait_for};
 
 /// What is asked for, and of whom.
 struct Scenario {
@@ -411,8 +411,7 @@ fn with_tokens(subject: Subject, around: &Surroundings, count: u32) -> Subject {
 }
 
 fn pin(core: usize) {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    if cores >= 2 {
+    if cores() >= 2 {
         let mut set = rustix::thread::CpuSet::new();
         set.set(core);
         let _ = rustix::thread::sched_setaffinity(None, &set);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::drive::Counted;
-use super::subjects::Kind;
+use super::subjects::{Kind, cores};
 
 /// One subject in one scenario.
 pub(crate) struct Cell {
@@ -161,7 +161,7 @@ fn first_line(file: &str) -> String {
 fn machine() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("?");
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let cores = cores();
     format!("{cores} cores, {}, shared with others", model.trim_start_matches([' ', '\t', ':']))
 }
 

@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -105,10 +106,15 @@ pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").expect("bound").local_addr().expect("an address")
 }
 
+/// The cores of the machine, as they were before this process was held to one of them.
+pub(crate) fn cores() -> usize {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
+}
+
 /// On a core of its own, where there is more than one.
 pub(crate) fn on_core(core: usize, program: &Path) -> Command {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    if cores < 2 || !Path::new("/usr/bin/taskset").exists() {
+    if cores() < 2 || !Path::new("/usr/bin/taskset").exists() {
         return Command::new(program);
     }
     let mut command = Command::new("/usr/bin/taskset");
