@@ -177,31 +177,20 @@ fn admit(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// What threads share costs more the more of them there are: as many decisions per thread, on one thread and on two.
-/// Without rows, whose writer would be a third.
+/// What threads share costs more the more of them there are: as many decisions per thread, on one thread, on two, and on two
+/// that share nothing, which shows what the machine makes of a second thread. Without rows, whose writer would be a third.
 #[expect(clippy::disallowed_methods, reason = "what is measured is the machine's time")]
 fn share(criterion: &mut Criterion) {
-    let scene = Scene::new(20, "");
-    let (ring, directory) = (&scene.core.control.key_ring, &scene.core.control.directory);
-    let head =
-        Head { version: Version::HTTP_11, method: "GET", raw_target: b"/v1/things0/42?x=1", headers: &scene.headers };
-    let decide = || {
-        let now = SystemClock::default().now();
-        let text = scene.token.expose().as_bytes();
-        let token = ring.find(HashPurpose::Token, text, |hash| directory.find_token(hash, now)).expect("live");
-        let id = RequestId::new(now, &SystemEntropy).expect("entropy");
-        let asked = Asked { id, head, client: None, tls: None, now };
-        let row = scene.gate.rehearse(asked, token.credential, &mut NoBody).now_or_never().expect("at once");
-        assert_eq!(row.decision, Decision::Allowed);
-    };
+    let scenes = [Scene::new(20, ""), Scene::new(20, "")];
     let mut group = criterion.benchmark_group("decisions per thread");
-    for threads in [1, 2] {
-        group.bench_function(format!("on {threads}"), |bencher| {
+    for (name, threads) in [("on 1", &[0][..]), ("on 2", &[0, 0]), ("on 2 that share nothing", &[0, 1])] {
+        group.bench_function(name, |bencher| {
             bencher.iter_custom(|iterations| {
                 let began = Instant::now();
                 std::thread::scope(|scope| {
-                    for _ in 0..threads {
-                        scope.spawn(|| (0..iterations).for_each(|_| decide()));
+                    for place in threads {
+                        let scene = &scenes[*place];
+                        scope.spawn(move || (0..iterations).for_each(|_| decided(scene)));
                     }
                 });
                 began.elapsed()
@@ -209,6 +198,20 @@ fn share(criterion: &mut Criterion) {
         });
     }
     group.finish();
+}
+
+/// Finds the token and decides.
+fn decided(scene: &Scene) {
+    let (ring, directory) = (&scene.core.control.key_ring, &scene.core.control.directory);
+    let now = SystemClock::default().now();
+    let text = scene.token.expose().as_bytes();
+    let token = ring.find(HashPurpose::Token, text, |hash| directory.find_token(hash, now)).expect("live");
+    let id = RequestId::new(now, &SystemEntropy).expect("entropy");
+    let raw_target = b"/v1/things0/42?x=1";
+    let head = Head { version: Version::HTTP_11, method: "GET", raw_target, headers: &scene.headers };
+    let asked = Asked { id, head, client: None, tls: None, now };
+    let row = scene.gate.rehearse(asked, token.credential, &mut NoBody).now_or_never().expect("at once");
+    assert_eq!(row.decision, Decision::Allowed);
 }
 
 fn seal(criterion: &mut Criterion) {
