@@ -15,10 +15,10 @@ mod scene;
 use std::hint::black_box;
 
 use erp_access::audit::{ContentDescription, Preview, PreviewCollector, RedactionLists, Redactor};
-use erp_access::domain::{AccountId, Clock as _, PolicyName, SystemClock, Target};
+use erp_access::directory::TokenEntry;
+use erp_access::domain::{AccountId, PolicyName, Target};
 use erp_access::gate::{CleanHead, Head};
 use erp_access::policy::{Facts, Grants, PolicySet};
-use erp_access::secrets::HashPurpose;
 use erp_access::upstream::AccountRef;
 use gungraun::{Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
@@ -34,14 +34,9 @@ fn at_most(instructions: u64) -> LibraryBenchmarkConfig {
     config
 }
 
-/// A token that is live.
-fn scene() -> Scene {
-    Scene::new(20, "audit:\n  guarantee: after_response\n")
-}
-
 /// A gate that has admitted before: what is made once is made.
 fn warm() -> Scene {
-    let scene = scene();
+    let scene = Scene::new(20, "audit:\n  guarantee: after_response\n");
     scene.admit();
     scene
 }
@@ -88,11 +83,8 @@ fn whole_head(headers: HeaderMap) -> bool {
 
 #[library_benchmark]
 #[bench::live(args = (warm()), config = at_most(13_500))]
-fn find_the_token(scene: Scene) -> bool {
-    let (ring, directory) = (&scene.core.control.key_ring, &scene.core.control.directory);
-    let now = SystemClock::default().now();
-    let text = scene.token.expose().as_bytes();
-    let found = ring.find(HashPurpose::Token, black_box(text), |hash| directory.find_token(hash, now)).is_some();
+fn find_the_token(scene: Scene) -> TokenEntry {
+    let found = scene.find_token();
     std::mem::forget(scene);
     found
 }

@@ -15,8 +15,8 @@ use std::time::Instant;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use erp_access::audit::{ContentDescription, Decision, Entry, Kind, PreviewCollector, RedactionLists, Redactor};
-use erp_access::domain::{AccountId, Clock as _, PolicyName, RequestId, Secret, SystemClock, SystemEntropy, Target};
-use erp_access::gate::{Asked, CleanHead, Head};
+use erp_access::domain::{AccountId, Clock as _, PolicyName, Secret, SystemClock, SystemEntropy, Target};
+use erp_access::gate::{CleanHead, Head};
 use erp_access::policy::{Body, Facts, Grants, PolicySet};
 use erp_access::secrets::{AppKey, HashPurpose, HashingSettings, KeyRing, PasswordHasher, Place, SealPurpose};
 use erp_access::upstream::AccountRef;
@@ -202,15 +202,8 @@ fn share(criterion: &mut Criterion) {
 
 /// Finds the token and decides.
 fn decided(scene: &Scene) {
-    let (ring, directory) = (&scene.core.control.key_ring, &scene.core.control.directory);
-    let now = SystemClock::default().now();
-    let text = scene.token.expose().as_bytes();
-    let token = ring.find(HashPurpose::Token, text, |hash| directory.find_token(hash, now)).expect("live");
-    let id = RequestId::new(now, &SystemEntropy).expect("entropy");
-    let raw_target = b"/v1/things0/42?x=1";
-    let head = Head { version: Version::HTTP_11, method: "GET", raw_target, headers: &scene.headers };
-    let asked = Asked { id, head, client: None, tls: None, now };
-    let row = scene.gate.rehearse(asked, token.credential, &mut NoBody).now_or_never().expect("at once");
+    let token = scene.find_token();
+    let row = scene.gate.rehearse(scene.asked(), token.credential, &mut NoBody).now_or_never().expect("at once");
     assert_eq!(row.decision, Decision::Allowed);
 }
 

@@ -10,7 +10,9 @@ use erp_access::app::Core;
 use erp_access::audit::{RedactionLists, Redactor};
 use erp_access::config::{RateLimits, Upstream};
 use erp_access::directory::{CutInFlight, TokenEntry};
-use erp_access::domain::{Clock as _, IssuedKind, IssuedSecret, Secret, SystemClock, SystemEntropy, TokenId};
+use erp_access::domain::{
+    Clock as _, IssuedKind, IssuedSecret, RequestId, Secret, SystemClock, SystemEntropy, TokenId,
+};
 use erp_access::gate::{ApiKeyOnRelay, Asked, BodyProblem, Gate, GateParts, GateRules, Head, HeadLimits, RequestBody};
 use erp_access::policy::PolicySet;
 use erp_access::secrets::HashPurpose;
@@ -48,9 +50,8 @@ pub(crate) struct Scene {
     pub(crate) gate: Gate,
     pub(crate) core: Core,
     pub(crate) sessions: Arc<Sessions>,
-    /// The text of the token.
-    pub(crate) token: Secret,
-    pub(crate) headers: HeaderMap,
+    token: Secret,
+    headers: HeaderMap,
     pub(crate) runtime: Runtime,
     _folder: tempfile::TempDir,
 }
@@ -107,17 +108,24 @@ impl Scene {
         Self { gate, core, sessions, token: secret.secret().clone(), headers, runtime, _folder: folder }
     }
 
-    pub(crate) fn admit(&self) {
+    /// Its token, looked up by its text.
+    pub(crate) fn find_token(&self) -> TokenEntry {
+        let (ring, directory) = (&self.core.control.key_ring, &self.core.control.directory);
+        let (now, text) = (SystemClock::default().now(), self.token.expose().as_bytes());
+        ring.find(HashPurpose::Token, black_box(text), |hash| directory.find_token(hash, now)).expect("live")
+    }
+
+    /// A request that is allowed.
+    pub(crate) fn asked(&self) -> Asked<'_> {
         let now = SystemClock::default().now();
-        let id = erp_access::domain::RequestId::new(now, &SystemEntropy).expect("entropy");
-        let head = Head {
-            version: Version::HTTP_11,
-            method: "GET",
-            raw_target: b"/v1/things0/42?x=1",
-            headers: &self.headers,
-        };
-        let asked = Asked { id, head, client: None, tls: None, now };
-        let admission = self.runtime.block_on(self.gate.admit(asked, &mut NoBody));
+        let id = RequestId::new(now, &SystemEntropy).expect("entropy");
+        let raw_target = b"/v1/things0/42?x=1";
+        let head = Head { version: Version::HTTP_11, method: "GET", raw_target, headers: &self.headers };
+        Asked { id, head, client: None, tls: None, now }
+    }
+
+    pub(crate) fn admit(&self) {
+        let admission = self.runtime.block_on(self.gate.admit(self.asked(), &mut NoBody));
         drop(black_box(admission.unwrap_or_else(|denial| panic!("{denial:?}"))));
     }
 }

@@ -259,7 +259,7 @@ fn read_listen(section: &Section<'_, '_>, tls: bool) -> Vec<SocketAddr> {
     let default = vec![SocketAddr::from(([127, 0, 0, 1], 8080))];
     let listen = section.list("listen", default, shown, |node| {
         let found = address(node)?;
-        if tls || found.ip().to_canonical().is_loopback() {
+        if tls || is_this_machine(found.ip()) {
             return Ok(found);
         }
         let help = "secrets would travel in the clear: say `gateway.tls`, or name it in `gateway.plain_listen` where a proxy \
@@ -270,6 +270,11 @@ fn read_listen(section: &Section<'_, '_>, tls: bool) -> Vec<SocketAddr> {
         section.wrong("listen", Wrong::new("names no address to listen on"));
     }
     listen
+}
+
+/// Nobody else reaches it; IPv4 may be written as IPv6.
+pub(super) fn is_this_machine(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
 }
 
 pub(super) fn address(node: &Node) -> Result<SocketAddr, Wrong> {

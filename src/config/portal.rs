@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::decode::{Section, Wrong};
-use super::gateway::{address, network};
+use super::gateway::{address, is_this_machine, network};
 use super::scalar;
 use super::tls::ListenTls;
 use super::tree::Node;
@@ -55,7 +55,7 @@ impl Portal {
 /// SECURITY: keys and passwords travel on this listener, so without TLS only this machine may reach it.
 fn on_loopback(node: &Node) -> Result<SocketAddr, Wrong> {
     let found = address(node)?;
-    if found.ip().to_canonical().is_loopback() {
+    if is_this_machine(found.ip()) {
         return Ok(found);
     }
     let help = "operator keys would travel in the clear: say `portal.tls`, or listen on 127.0.0.1 or [::1] behind a proxy with TLS";

@@ -1,12 +1,12 @@
 //! `audit.sinks:`: where audit records are collected besides here.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use http::Uri;
 
 use super::decode::{Choice, Section, Wrong};
+use super::gateway::is_this_machine;
 use super::scalar;
 use super::tree::Node;
 use crate::domain::SinkName;
@@ -168,5 +168,5 @@ fn receiver(node: &Node) -> Result<Receiver, Wrong> {
 }
 
 fn is_this_host(host: &str) -> bool {
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+    host == "localhost" || host.parse().is_ok_and(is_this_machine)
 }
